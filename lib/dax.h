@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What is done to one device-dax device. Every operation opens the device's sysfs directory once,
+ * checks on that descriptor that it is still the region that was meant (device number, physical
+ * start, size), acts, and checks the result: libdaxctl's daxctl_dev_disable() ignores the result of the unbind.
+ */
+
+#include "region.h"
+
+typedef struct PmlDaxOps {
+	/* The driver bound now. 0; -ESTALE: another device has the name; -ENODEV: it is gone. */
+	int (*binding)(void *userdata, const PmlRegion *r, PmlBinding *ret);
+	/*
+	 * Unbinds whatever driver is bound. Blocks in the kernel until every mapping is zapped; cannot
+	 * be cancelled. 0: unbound now and checked (also when it was unbound before); -ESTALE, -ENODEV
+	 * as above; -EBUSY: the kernel said yes and the driver is still there.
+	 */
+	int (*unbind)(void *userdata, const PmlRegion *r);
+	/* Binds device_dax and waits for the node to be there with the right number. 0, -ESTALE, -ENODEV, -EBUSY. */
+	int (*bind)(void *userdata, const PmlRegion *r);
+	/*
+	 * Opens the character device (O_RDWR|O_CLOEXEC|O_NOFOLLOW) and checks the descriptor against
+	 * the region. 0 and a descriptor that is the caller's; -ESTALE when it is another device.
+	 */
+	int (*open)(void *userdata, const PmlRegion *r, int *ret_fd);
+	/*
+	 * References on the module that serves open device-dax files, without those of modules that
+	 * depend on it (Linux 6.12 fs/char_dev.c chrdev_open() takes one for the cdev and one for the
+	 * file operations, so an open file counts *ret_per_file). -EOPNOTSUPP: built in, uncountable.
+	 */
+	int (*module_refs)(void *userdata, uint64_t *ret_refs, uint64_t *ret_per_file);
+	void *userdata;
+} PmlDaxOps;
+
+/* The real thing, through sysfs. */
+extern const PmlDaxOps pml_dax_ops;

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What must not be forgotten: leases, what is known of each extent, proofs, and the history.
+ *
+ * One transition is one PmlTxn: built anywhere, applied by the one thread that owns the ledger, as
+ * one SQLite transaction that is on the disk when pml_ledger_apply() returns (WAL, synchronous=FULL).
+ * The ledger checks every transition again with the tables of state.h and refuses two leases over
+ * one byte, so that no caller's mistake reaches the disk.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "extent.h"
+#include "state.h"
+
+#define PML_ID_MAX 40     /* a UUID as text and its end */
+#define PML_NAME_LEN 128  /* region ids, domain names, aliases, owners */
+#define PML_CGROUP_LEN 512
+#define PML_REASON_MAX 256
+
+typedef struct PmlLedger PmlLedger;
+typedef struct PmlTxn PmlTxn;
+
+typedef enum PmlOnEnd {
+	PML_ON_END_KEEP,
+	PML_ON_END_SCRUB,
+	_PML_ON_END_MAX,
+	_PML_ON_END_INVALID = -22,
+} PmlOnEnd;
+
+typedef enum PmlAfterFence {
+	PML_AFTER_FENCE_PAUSE,
+	PML_AFTER_FENCE_DESTROY,
+	_PML_AFTER_FENCE_MAX,
+	_PML_AFTER_FENCE_INVALID = -22,
+} PmlAfterFence;
+
+const char *pml_on_end_to_string(PmlOnEnd v);
+PmlOnEnd pml_on_end_from_string(const char *s);
+const char *pml_after_fence_to_string(PmlAfterFence v);
+PmlAfterFence pml_after_fence_from_string(const char *s);
+
+/* A lease, as the disk has it. A plain value. */
+typedef struct PmlLeaseRecord {
+	char id[PML_ID_MAX];
+	char region[PML_NAME_LEN]; /* region id at lease time */
+	char region_name[PML_NAME_LEN];
+	PmlExtent extent;
+	char domain[PML_ID_MAX]; /* libvirt domain UUID */
+	char domain_name[PML_NAME_LEN];
+	char alias[PML_NAME_LEN]; /* memory device: "ua-pmemlease-…", chosen before the attach */
+	char owner[PML_NAME_LEN];
+	PmlLeaseState state;
+	PmlOnEnd on_end;
+	PmlAfterFence after_fence;
+	bool keep_offline; /* an evict that takes the region offline until readmit */
+	bool frozen;       /* the cgroup may be frozen by us: a restart must thaw or keep it knowingly */
+	uint64_t deadline_usec; /* CLOCK_BOOTTIME; 0 = none is running; valid in boot_id only */
+	char boot_id[PML_ID_MAX];
+	uint64_t since_usec;   /* CLOCK_REALTIME of the last transition */
+	uint32_t creator_uid;  /* who asked for the lease: caps count by it */
+	pid_t vmm_pid;         /* the QEMU process, 0 = unknown */
+	uint64_t vmm_start;    /* its start time in clock ticks, so that a reused pid is not it */
+	char vmm_cgroup[PML_CGROUP_LEN]; /* cgroup v2 path of the machine's scope, "/machine.slice/…" */
+	int64_t proof;         /* rowid of the newest proof, 0 = none */
+} PmlLeaseRecord;
+
+/* What is known of one extent. Extents in the ledger never overlap; what no row covers is foreign and free. */
+typedef struct PmlExtentRecord {
+	PmlExtent extent;
+	PmlContent content;
+	char owner[PML_NAME_LEN]; /* whose data; of scrubbing: whose is being discarded; "" for blank and foreign */
+	PmlUse use;
+	char reason[PML_REASON_MAX]; /* of quarantine or of being kept offline, "" otherwise */
+} PmlExtentRecord;
+
+typedef struct PmlHistoryRecord {
+	int64_t seq;
+	uint64_t time_usec; /* CLOCK_REALTIME */
+	char subject[16];   /* "lease" "region" "content" "daemon" */
+	char id[PML_NAME_LEN];
+	char from[32];
+	char to[32];
+	char *detail; /* one sentence, or NULL */
+	char actor[64]; /* "uid 0", "daemon", "kernel", "libvirt" */
+} PmlHistoryRecord;
+
+/* Documented outcomes of opening and applying. Positive; handled by the direct caller. */
+enum {
+	PML_LEDGER_CORRUPT = 1, /* do not start: nothing was changed in the file */
+	PML_LEDGER_NEWER,       /* made by a newer version: do not start */
+	PML_LEDGER_OVERLAP,     /* another lease that is not released covers one of these bytes */
+	PML_LEDGER_ILLEGAL,     /* the disk's state does not allow this transition */
+};
+
+/*
+ * Opens or creates the ledger (mode 0600, exclusive: a second opener gets -EBUSY). An older schema is
+ * upgraded in one transaction. Runs integrity checks and validates every row. On a positive outcome *ret_why (if asked for) is a sentence for the log; caller frees.
+ * Returns 0, PML_LEDGER_CORRUPT, PML_LEDGER_NEWER or negative errno (-ENOSPC, -EIO, -EROFS, -EBUSY…).
+ */
+int pml_ledger_open(const char *path, PmlLedger **ret, char **ret_why);
+PmlLedger *pml_ledger_close(PmlLedger *l); /* takes NULL, returns NULL */
+
+/* --- a transaction: filled by one thread, applied by the ledger's --- */
+PmlTxn *pml_txn_new(const char *actor); /* NULL: out of memory */
+PmlTxn *pml_txn_free(PmlTxn *t);
+/* New lease (state RESERVED; its id must be new). */
+int pml_txn_lease_new(PmlTxn *t, const PmlLeaseRecord *rec);
+/* Moves a lease by an event; *rec holds the new values of all other fields and its OLD state. A history row is made from it. */
+int pml_txn_lease_step(PmlTxn *t, const PmlLeaseRecord *rec, PmlLeaseEvent ev, const char *detail);
+/* Writes fields of a lease without moving its state (alias, pid, frozen…). rec->state is compared. */
+int pml_txn_lease_update(PmlTxn *t, const PmlLeaseRecord *rec);
+/*
+ * Moves the use of every byte of an extent (rows are split at its edges; uncovered bytes count as
+ * foreign and free). reason: for quarantine, lift, keep-offline; else NULL.
+ */
+int pml_txn_use_step(PmlTxn *t, const char *region_id, const PmlExtent *e, PmlUseEvent ev, const char *reason);
+/*
+ * Moves the content. owner: for LENT and ADOPT the new owner (LENT over data of another owner is
+ * refused as PML_LEDGER_ILLEGAL: invariant 2); for SCRUB_BEGIN the owner whose data is discarded, which must
+ * name every owner that the extent holds, comma-separated ("" when it holds none).
+ */
+int pml_txn_content_step(PmlTxn *t, const char *region_id, const PmlExtent *e, PmlContentEvent ev, const char *owner);
+/* Records a proof (JSON text); lease_id may be NULL. The row's number is put in rec.proof of that lease in the same transaction. */
+int pml_txn_proof(PmlTxn *t, const char *lease_id, const char *region_id, const char *json);
+/* A history row that is no transition. */
+int pml_txn_note(PmlTxn *t, const char *subject, const char *id, const char *detail);
+
+/*
+ * Applies all of it or nothing. 0: on the disk. PML_LEDGER_OVERLAP, PML_LEDGER_ILLEGAL: refused, nothing
+ * written, *ret_why (if asked for) says which, caller frees. Negative errno: the disk failed (-ENOSPC, -EIO…), nothing written; the same PmlTxn may be applied again later.
+ */
+int pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why);
+
+/* --- reading; arrays are malloc-ed and the caller's --- */
+int pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n);
+int pml_ledger_extents(PmlLedger *l, PmlExtentRecord **ret, size_t *ret_n);
+/* The newest proof of a lease, or of a region where lease_id is NULL. 0 and malloc-ed JSON, or -ENOENT. */
+int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, char **ret_json);
+/* Newest first, at most max rows with seq below before (0 = all), of one lease or region id (NULL = all). */
+int pml_ledger_history(PmlLedger *l, const char *id, int64_t before, size_t max, PmlHistoryRecord **ret, size_t *ret_n);
+void pml_history_free(PmlHistoryRecord *rows, size_t n);
+
+/*
+ * Folds what rows say of one region's extent into one record: any quarantined byte quarantines all, any byte
+ * not seen makes it foreign, one owner with the rest blank is that owner's, several owners are
+ * foreign with all owners named comma-separated in owner. Pure; used by ledger and manager alike.
+ */
+void pml_extent_records_fold(const PmlExtentRecord *rows, size_t n, const PmlExtent *e, PmlExtentRecord *ret);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* How a region is made; only the inventory and tests do that. */
+
+#include "region.h"
+
+typedef struct PmlRegionInfo {
+	const char *name;
+	const char *path;
+	const char *uuid;           /* or NULL */
+	const char *namespace_name; /* or NULL */
+	const char *nd_region;      /* or NULL */
+	const char *const *dimms;   /* NULL-terminated, or NULL */
+	PmlKind kind;
+	PmlBinding binding;
+	dev_t devno;
+	uint64_t size_bytes;
+	uint64_t align_bytes;
+	uint64_t phys_start;
+	int numa_node;
+	int target_node;
+	bool duplicate_uuid;
+	PmlExtent extent; /* size 0: no identity */
+} PmlRegionInfo;
+
+/* Copies everything; works out id and obstacles. Returns 0, -ENOMEM or -EINVAL. */
+int pml_region_new(const PmlRegionInfo *info, PmlRegion **ret);
