@@ -1,0 +1,11 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# ./run bench [RUNS]: the benchmarks, in the emulated host; JSON on stdout.
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+gcc -O2 -Wall -Wextra -Werror -pthread -static -D_GNU_SOURCE -o "$work/memset-nt" "$top/tests/bench/memset-nt.c"
+"$top/tests/lab/boot.sh" --timeout 3000 --with "$work/memset-nt" "$top/tests/bench/lab-bench.sh" "${1:-20}"

@@ -1,0 +1,89 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# lab-bench.sh [RUNS]: runs in the emulated host; each operation and its peer in turn, A B A B, medians as JSON on the last line.
+# shellcheck source=tests/lab/lib.sh
+. ./lib.sh
+# shellcheck source=tests/lab/lib-pmemlease.sh
+. ./lib-pmemlease.sh
+
+runs=${1:-20}
+results=/run/bench.jsonl
+: >"$results"
+
+# timed NAME COMMAND...: its wall time in microseconds
+timed()
+{
+	local name=$1 begun=${EPOCHREALTIME/./} ended
+	shift
+
+	"$@" >/run/bench.log 2>&1 || { echo "bench: $name failed: $*" && cat /run/bench.log && exit 1; } >&2
+	ended=${EPOCHREALTIME/./}
+	printf '{"name":"%s","usec":%d}\n' "$name" $((ended - begun)) >>"$results"
+}
+
+# By hand, as an administrator would: pause, then unbind the device.
+evict_by_hand()
+{
+	virsh --quiet suspend b1 && echo "$dax" >/sys/bus/dax/drivers/device_dax/unbind
+}
+
+attach_by_hand()
+{
+	virsh --quiet attach-device b1 /run/device.xml --live
+}
+
+ready()
+{
+	wait_region 60 "$dax" Use free && wait_region 60 "$dax" Presence online
+}
+
+progress()
+{
+	echo "bench: $*" >&2
+}
+
+size_mib=256
+dax=$(lab-region ${size_mib}M)
+wait_region 20 "$dax" Presence online
+pmemlease adopt "$dax" "$(guest uuid b1)" >/dev/null
+size=$(($(region_get "$dax" Size) >> 20))
+cat >/run/device.xml <<-XML
+	<memory model='nvdimm' access='shared'>
+	  <source><path>/dev/$dax</path><alignsize unit='MiB'>2</alignsize><pmem/></source>
+	  <target><size unit='MiB'>$size</size><node>0</node></target>
+	  <alias name='ua-by-hand'/>
+	</memory>
+XML
+
+for ((i = 1; i <= runs; i++)); do
+	progress "attach and evict, $i of $runs"
+	bare_start b1
+	timed attach pmemlease lease "$dax" b1
+	timed evict pmemlease evict "$dax" --deadline=0
+	virsh --quiet destroy b1
+	ready || exit 1
+	bare_start b1
+	timed attach-by-hand attach_by_hand
+	timed evict-by-hand evict_by_hand
+	virsh --quiet destroy b1
+	echo "$dax" >/sys/bus/dax/drivers/device_dax/bind
+	ready || exit 1
+done
+
+owner=$(region_get "$dax" Owner)
+for ((i = 1; i <= runs; i++)); do
+	progress "scrub, $i of $runs"
+	pmemlease --json scrub "$dax" --discard="$owner" >/run/scrub.json || exit 1
+	owner=
+	printf '{"name":"scrub","usec":%d}\n' "$(jq .scrub_usec /run/scrub.json)" >>"$results"
+	printf '{"name":"memset-nt","usec":%d}\n' "$(./memset-nt "/dev/$dax")" >>"$results"
+done
+
+jq -sc --arg kernel "$(uname -r)" --argjson runs "$runs" --argjson mib "$size_mib" '
+	def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2] + .[length / 2 - 1]) / 2 end;
+	(group_by(.name) | map({key: .[0].name, value: {median_usec: (map(.usec) | median), min_usec: (map(.usec) | min), max_usec: (map(.usec) | max), runs: length}}) | from_entries) as $r |
+	{kernel: $kernel, region_mib: $mib, runs: $runs, results: $r, ratios: {
+		"evict/evict-by-hand": ($r.evict.median_usec / $r["evict-by-hand"].median_usec),
+		"attach/attach-by-hand": ($r.attach.median_usec / $r["attach-by-hand"].median_usec),
+		"scrub-throughput/memset-nt": ($r["memset-nt"].median_usec / $r.scrub.median_usec)}}' "$results"
