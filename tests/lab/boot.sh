@@ -1,0 +1,325 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# ./run lab: boots the emulated host and runs a script in it.
+set -euo pipefail
+umask 022
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+lab=$top/tests/lab
+# shellcheck source=tests/lab/common.sh
+. "$lab/common.sh"
+# shellcheck source=tests/lab/setup.sh
+. "$lab/setup.sh"
+# shellcheck source=tests/lab/build.sh
+. "$lab/build.sh"
+# shellcheck source=tests/lab/kernel.sh
+. "$lab/kernel.sh"
+
+kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G
+with=()
+allowed=()
+
+usage()
+{
+	cat <<-'USAGE'
+	usage: ./run lab [OPTION]... SCRIPT [ARG]...
+
+	  --kernel NAME      one of tests/lab/kernels/ (stock)
+	  --with FILE        a file or directory to lay beside SCRIPT; may be repeated
+	  --timeout SECONDS  for everything from power-on to the script's end (600)
+	  --nvdimms SIZES    sizes of the NVDIMMs (1026M,1026M; 2M of each is its label area)
+	  --memory SIZE      memory of the emulated host (4G)
+
+	SCRIPT runs as root, beside its files and tests/lab/lib.sh, once everything is up. Its output
+	goes to stdout, and its status is returned; 124 is a timeout, 125 a host that died,
+	126 a complaint of the kernel that lab-allow-splat did not announce. In the script:
+
+	  lab-region [SIZE] [REGION]                 makes a devdax namespace, prints its name
+	  guest start|cmd|stop|log NAME ...          small KVM guests with a worker in them
+	  lab power-cut                              cuts the power; SCRIPT runs again, LAB_BOOT is 2
+	  lab-allow-splat PATTERN                    announces a complaint of the kernel
+	USAGE
+}
+
+parse()
+{
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--kernel | --with | --timeout | --nvdimms | --memory)
+			[ $# -ge 2 ] || die "$1 needs a value"
+			case $1 in
+			--kernel) kernel=$2 ;;
+			--with) with+=("$2") ;;
+			--timeout) timeout=$2 ;;
+			--nvdimms) nvdimms=$2 ;;
+			--memory) memory=$2 ;;
+			esac
+			shift 2
+			;;
+		-h | --help)
+			usage
+			exit 0
+			;;
+		-*) die "unknown option $1 (./run lab --help)" ;;
+		*) break ;;
+		esac
+	done
+	[ $# -gt 0 ] || die "which script? (./run lab --help)"
+	[ -f "$1" ] || die "no script $1"
+	[[ $timeout =~ ^[0-9]+$ ]] || die "--timeout takes seconds"
+	[[ $nvdimms =~ ^[0-9]+[MG](,[0-9]+[MG])*$ ]] || die "--nvdimms takes sizes such as 1026M,66562M"
+	script=$1
+	shift
+	arguments=("$@")
+}
+
+# The root file system is made by root; the rest of a run needs no privilege.
+root_make()
+{
+	setup_apt_conf >"$1/apt.conf"
+	as_root "$lab/make-root.sh" "$(setup_mirror)" "$1/apt.conf" "$1"
+}
+
+# A disk that is just a tar archive; the emulated host's first program unpacks it over the root.
+payload_make()
+{
+	local stage=$work/stage file
+
+	mkdir -p "$stage/lab" "$stage/usr/local/bin" "$stage/usr/local/lib/lab" \
+		"$stage/etc/systemd/system"
+	build_install "$stage"
+	install -m 755 "$lab"/host/{lab,lab-allow-splat,lab-region,guest} "$stage/usr/local/bin"
+	install -m 755 "$lab/host/session" "$stage/usr/local/lib/lab"
+	install -m 644 "$lab/host/guest.xml" "$initrd_dir/guest.initrd" "$stage/usr/local/lib/lab"
+	install -m 755 "$holder_dir/holder" "$stage/usr/local/bin"
+	install -m 644 "$lab"/host/lab.{target,service} "$stage/etc/systemd/system"
+	cp "$lab/lib.sh" "$stage/lab"
+	for file in ${with[@]+"${with[@]}"}; do
+		cp -aL "$file" "$stage/lab/"
+	done
+	install -m 755 "$script" "$stage/lab/"
+	printf '%s\0' "$(basename "$script")" ${arguments[@]+"${arguments[@]}"} \
+		>"$stage/lab/.arguments"
+	chmod -R u+rwX,go+rX,go-w "$stage"
+	tar -C "$stage" --owner=0 --group=0 --numeric-owner -cf "$work/payload.img" .
+	truncate -s %512 "$work/payload.img"
+	rm -rf "$stage"
+}
+
+holder_get()
+{
+	cache_make holder "$(cat "$lab/holders/holder.c" "$lab/boot.sh" | hash_of)" \
+		"building the holder" holder_make
+	holder_dir=$cached
+}
+
+holder_make()
+{
+	gcc -static -O2 -Wall -Wextra -Werror -o "$1/holder" "$lab/holders/holder.c"
+}
+
+size_mib()
+{
+	case $1 in
+	*G) echo $((${1%G} * 1024)) ;;
+	*M) echo "${1%M}" ;;
+	esac
+}
+
+# Sparse files; in memory when even full ones would fit there.
+nvdimms_make()
+{
+	local size total=0 room
+
+	IFS=, read -ra nvdimm_sizes <<<"$nvdimms"
+	for size in "${nvdimm_sizes[@]}"; do
+		total=$((total + $(size_mib "$size")))
+	done
+	room=$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1) || room=0
+	if [ "$total" -le "${room:-0}" ] && [ -w /dev/shm ]; then
+		nvdimm_dir=$(mktemp -d /dev/shm/pmemlease-lab.XXXXXX)
+	else
+		nvdimm_dir=$(mktemp -d "$work/nvdimm.XXXXXX")
+	fi
+	for size in "${!nvdimm_sizes[@]}"; do
+		truncate -s "${nvdimm_sizes[size]}" "$nvdimm_dir/$size"
+	done
+}
+
+qemu_arguments()
+{
+	local boot=$1 index maxmem=16384
+
+	qemu=(
+		qemu-system-x86_64 -accel "tcg,thread=multi,tb-size=512" -cpu EPYC -smp 2
+		-display none -nodefaults -no-user-config -no-reboot -net none
+		-object "memory-backend-ram,id=ram0,size=$memory"
+		-numa node,nodeid=0,cpus=0-1,memdev=ram0 -numa node,nodeid=1
+		-serial "file:$console" -serial "file:$work/control"
+		-device virtio-serial-pci -chardev "file,id=out,path=$work/out"
+		-device virtserialport,chardev=out,name=lab.out
+		-kernel "$kernel_dir/vmlinuz" -initrd "$initrd_dir/host.initrd"
+		-append "console=ttyS0 loglevel=5 panic=-1 systemd.unit=lab.target
+systemd.show_status=0 systemd.default_timeout_start_sec=300 net.ifnames=0 audit=0 selinux=0
+lab.boot=$boot"
+	)
+	disk lab-root "$root_dir/host.img" snapshot=on
+	disk lab-kernel "$kernel_dir/modules.img" readonly=on
+	disk lab-payload "$work/payload.img" readonly=on
+	disk lab-data "$work/data.img" cache=writeback
+	for index in "${!nvdimm_sizes[@]}"; do
+		maxmem=$((maxmem + $(size_mib "${nvdimm_sizes[index]}") + 1024))
+		qemu+=(
+			-object "memory-backend-file,id=nvmem$index,share=on,mem-path=$nvdimm_dir/$index,size=${nvdimm_sizes[index]}"
+			-device "nvdimm,id=nv$index,memdev=nvmem$index,label-size=2M,node=1"
+		)
+	done
+	qemu+=(-machine q35,nvdimm=on -m "$memory,slots=8,maxmem=${maxmem}M")
+}
+
+disk()
+{
+	qemu+=(-drive "if=none,id=$1,file=$2,format=raw,$3"
+		-device "virtio-blk-pci,drive=$1,serial=$1")
+}
+
+# Boots once. Sets $outcome: the script's status, or power-cut, timeout, died.
+boot()
+{
+	local line left rc pid cat_pid
+
+	rm -f "$work/out" "$work/control"
+	mkfifo "$work/out" "$work/control"
+	qemu_arguments "$1"
+	cat "$work/out" &
+	cat_pid=$!
+	TMPDIR=$work "${qemu[@]}" </dev/null 2>"$work/qemu.log" &
+	pid=$!
+	qemu_pid=$pid
+	exec {control}<"$work/control"
+	outcome=died
+	while :; do
+		left=$((deadline - SECONDS))
+		[ "$left" -gt 0 ] || { outcome=timeout && break; }
+		rc=0
+		IFS= read -r -t "$left" -u "$control" line || rc=$?
+		[ "$rc" -le 128 ] || continue
+		[ "$rc" -eq 0 ] || break
+		case ${line%$'\r'} in
+		up) say "emulated host up (kernel $kernel, boot $1): $((SECONDS - boot_start)) s" ;;
+		allow\ *) allowed+=("${line#allow }") ;;
+		power-cut) outcome=power-cut && break ;;
+		exit\ *) outcome=${line#exit } && break ;;
+		esac
+	done
+	# A host that ends by itself has delivered all of its output; others get no such courtesy.
+	case $outcome in
+	[0-9]*) timeout 20 tail --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true ;;
+	*) kill -KILL "$pid" 2>/dev/null || true ;;
+	esac
+	wait "$pid" 2>/dev/null || true
+	qemu_pid=
+	exec {control}<&-
+	wait "$cat_pid" || true
+}
+
+console_tail()
+{
+	cp "$console" "$kept_console"
+	[ ! -s "$work/qemu.log" ] || { say "QEMU said:" && tail -n 5 "$work/qemu.log" >&2; }
+	say "The end of the console ($kept_console):"
+	tail -n "${1:-40}" "$console" | tr -d '\r' >&2
+}
+
+# Complaints of the kernel that nobody announced.
+splats()
+{
+	local pattern found
+
+	found=$(tr -d '\r' <"$work/console.all" |
+		grep -aE -f <(grep -v '^#' "$lab/splats")) || return 1
+	for pattern in ${allowed[@]+"${allowed[@]}"}; do
+		found=$(grep -avE -e "$pattern" <<<"$found") || return 1
+	done
+	printf '%s\n' "$found"
+}
+
+cleanup()
+{
+	[ -z "${qemu_pid:-}" ] || kill -KILL "$qemu_pid" 2>/dev/null || true
+	[ -z "${nvdimm_dir:-}" ] || rm -rf "$nvdimm_dir"
+	[ -z "${work:-}" ] || rm -rf "$work"
+}
+
+prepare()
+{
+	local key
+
+	key=$({
+		cat "$lab/make-root.sh"
+		setup_mirror
+	} | hash_of)
+	cache_make root "$key" "making the emulated host's root file system" root_make
+	root_dir=$cached
+	kernel_get "$kernel"
+	holder_get
+	mkdir -p "$(cache_dir)/runs" "$(cache_dir)/logs"
+	work=$(mktemp -d "$(cache_dir)/runs/XXXXXX")
+	console=$work/console
+	kept_console=$(cache_dir)/logs/console.$(basename "$work")
+	: >"$work/console.all"
+	payload_make
+	nvdimms_make
+	truncate -s 256M "$work/data.img"
+	mke2fs -q -t ext4 -m 0 -L lab-data "$work/data.img"
+}
+
+main()
+{
+	local boots=1 unexpected
+
+	parse "$@"
+	trap cleanup EXIT
+	trap 'exit 130' INT TERM HUP
+	prepare
+	# Two emulated hosts at once on a small machine make both miss their timeouts.
+	exec {boot_lock}>"$(cache_dir)/boot.lock"
+	flock -n "$boot_lock" || { say "waiting for another emulated host" && flock "$boot_lock"; }
+	boot_start=$SECONDS
+	deadline=$((SECONDS + timeout))
+	boot 1
+	while [ "$outcome" = power-cut ]; do
+		cat "$console" >>"$work/console.all"
+		say "power cut"
+		boots=$((boots + 1))
+		boot_start=$SECONDS
+		boot "$boots"
+	done
+	cat "$console" >>"$work/console.all"
+	case $outcome in
+	timeout)
+		say "./run lab: no end after $timeout s"
+		console_tail
+		exit 124
+		;;
+	died)
+		say "./run lab: the emulated host died"
+		console_tail
+		exit 125
+		;;
+	esac
+	if unexpected=$(splats); then
+		say "./run lab: the kernel complained:"
+		say "$unexpected"
+		cp "$work/console.all" "$kept_console"
+		say "console: $kept_console"
+		[ "$outcome" -ne 0 ] || outcome=126
+	elif [ "$outcome" -ne 0 ]; then
+		cp "$work/console.all" "$kept_console"
+		say "./run lab: status $outcome; console: $kept_console"
+	fi
+	exit "$outcome"
+}
+
+main "$@"
