@@ -59,10 +59,12 @@ step()
 	log=$(mktemp "$(cache_dir)/logs/step.XXXXXX")
 	progress_ticks "$text" &
 	ticker=$!
+	# In the background, because "set -e" is off in all that stands before a "||".
 	(
 		set -e
 		"$@"
-	) </dev/null >"$log" 2>&1 || rc=$?
+	) </dev/null >"$log" 2>&1 &
+	wait $! || rc=$?
 	kill "$ticker" 2>/dev/null || true
 	wait "$ticker" 2>/dev/null || true
 	if [ $((SECONDS - start)) -ge 2 ]; then
