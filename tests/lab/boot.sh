@@ -74,7 +74,29 @@ parse()
 	arguments=("$@")
 }
 
+# A script names the options that it always needs in a line "# lab: OPTION..."; files in it are
+# relative to the script. What the command line says comes later and wins.
+main_options()
+{
+	local word path='' options=() own=()
+
+	for word in "$@"; do
+		[[ -f $word && $path != skip ]] && path=$word && break
+		path=
+		[[ $word != --* ]] || path=skip
+	done
+	if [ -f "$path" ]; then
+		read -ra own < <(sed -n 's/^# lab: //p' "$path" | tr '\n' ' ') || true
+		for word in "${own[@]}"; do
+			[[ ${options[*]: -1} != --with ]] || word=$(dirname "$path")/$word
+			options+=("$word")
+		done
+	fi
+	parse ${options[@]+"${options[@]}"} "$@"
+}
+
 # The root file system is made by root; the rest of a run needs no privilege.
+# shellcheck disable=SC2317 # called through step
 root_make()
 {
 	setup_apt_conf >"$1/apt.conf"
@@ -94,6 +116,7 @@ payload_make()
 	install -m 644 "$lab/host/guest.xml" "$initrd_dir/guest.initrd" "$stage/usr/local/lib/lab"
 	install -m 755 "$holder_dir/holder" "$stage/usr/local/bin"
 	install -m 644 "$lab"/host/lab.{target,service} "$stage/etc/systemd/system"
+	install -D -m 644 "$lab/host/modules.conf" "$stage/etc/modules-load.d/lab.conf"
 	cp "$lab/lib.sh" "$stage/lab"
 	for file in ${with[@]+"${with[@]}"}; do
 		cp -aL "$file" "$stage/lab/"
@@ -114,6 +137,7 @@ holder_get()
 	holder_dir=$cached
 }
 
+# shellcheck disable=SC2317 # called through step
 holder_make()
 {
 	gcc -static -O2 -Wall -Wextra -Werror -o "$1/holder" "$lab/holders/holder.c"
@@ -147,14 +171,15 @@ nvdimms_make()
 	done
 }
 
+# shellcheck disable=SC2054 # the commas are QEMU's
 qemu_arguments()
 {
 	local boot=$1 index maxmem=16384
 
-	# Without cmpxchg16b: QEMU 7.2 emulates it with wrong flags, which now and then crashes the
-	# kernel's slab allocator (it takes another road without).
 	qemu=(
-		qemu-system-x86_64 -accel "tcg,thread=multi,tb-size=512" -cpu "EPYC,-cx16" -smp 2
+		"$root_dir/qemu/lib/ld-linux-x86-64.so.2" --library-path "$root_dir/qemu/lib"
+		"$root_dir/qemu/qemu-system-x86_64" -L "$root_dir/qemu/share"
+		-accel "tcg,thread=multi,tb-size=512" -cpu EPYC -smp 2
 		-display none -nodefaults -no-user-config -no-reboot -net none
 		-object "memory-backend-ram,id=ram0,size=$memory"
 		-numa node,nodeid=0,cpus=0-1,memdev=ram0 -numa node,nodeid=1
@@ -231,7 +256,7 @@ console_tail()
 	cp "$console" "$kept_console"
 	[ ! -s "$work/qemu.log" ] || { say "QEMU said:" && tail -n 5 "$work/qemu.log" >&2; }
 	say "The end of the console ($kept_console):"
-	tail -n "${1:-40}" "$console" | tr -d '\r' >&2
+	tail -n 40 "$console" | tr -d '\r' >&2
 }
 
 # Complaints of the kernel that nobody announced.
@@ -247,6 +272,7 @@ splats()
 	printf '%s\n' "$found"
 }
 
+# shellcheck disable=SC2317 # called by the trap
 cleanup()
 {
 	[ -z "${qemu_pid:-}" ] || kill -KILL "$qemu_pid" 2>/dev/null || true
@@ -281,7 +307,7 @@ main()
 {
 	local boots=1 unexpected
 
-	parse "$@"
+	main_options "$@"
 	trap cleanup EXIT
 	trap 'exit 130' INT TERM HUP
 	prepare

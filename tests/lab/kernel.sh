@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 #
 # From a kernel of tests/lab/kernels/ to what is booted: an image with its modules, an initramfs
 # for the emulated host, and one for the guests in it.
@@ -12,8 +12,9 @@ kernel_get()
 {
 	local name=$1 file=$top/tests/lab/kernels/$1.sh key
 
-	[[ $name =~ ^[a-z0-9.-]+$ ]] && [ -e "$file" ] ||
+	if [[ ! $name =~ ^[a-z0-9.-]+$ || ! -e $file ]]; then
 		die "no kernel '$name'; there are: $(cd "$top/tests/lab/kernels" && echo *.sh)"
+	fi
 	# shellcheck source=tests/lab/kernels/stock.sh
 	. "$file"
 	key=$({

@@ -4,8 +4,18 @@
 # For the scripts in tests/lab/: results as TAP, and waiting. A script ends with "plan", which says
 # how many there were: one that stops halfway is thereby seen to have failed.
 
+# Results from before a power cut count as well.
 tap_count=0
 tap_failed=0
+[ "${LAB_BOOT:-1}" -eq 1 ] || read -r tap_count tap_failed </var/lib/lab/tap
+
+# Cuts the power; the script is run again with LAB_BOOT one higher.
+power_cut()
+{
+	echo "$tap_count $tap_failed" >/var/lib/lab/tap
+	sync -f /var/lib/lab/tap
+	lab power-cut
+}
 
 diag()
 {
@@ -81,7 +91,7 @@ fails()
 	fi
 }
 
-# The last line of a script: "plan" or "plan; exit".
+# The last line of a script.
 plan()
 {
 	printf '1..%d\n' "$tap_count"
@@ -108,6 +118,21 @@ now_msec()
 
 	read -r up _ </proc/uptime
 	echo "${up/./}0"
+}
+
+# guest_region DEVICE: the XML that plugs a device-dax into a domain by virsh attach-device.
+guest_region()
+{
+	local size align
+
+	size=$(cat "/sys/bus/dax/devices/$1/size")
+	align=$(cat "/sys/bus/dax/devices/$1/align")
+	cat <<-XML
+	<memory model='nvdimm' access='shared'>
+	  <source><path>/dev/$1</path><alignsize unit='B'>$align</alignsize><pmem/></source>
+	  <target><size unit='B'>$size</size><node>0</node></target>
+	</memory>
+	XML
 }
 
 # A holder of a device, with its command line and answers on descriptors:
@@ -158,6 +183,8 @@ holder_end()
 {
 	local name=$1 in=${holder_in[$1]} out=${holder_out[$1]}
 
+	# The end of input alone may not come: what was started later has the pipe open too.
+	echo release >&"$in"
 	exec {in}>&- {out}<&-
 	wait "${holder_pid[$name]}"
 	unset "holder_in[$name]" "holder_out[$name]" "holder_pid[$name]" "holder_holding[$name]"

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # make-root.sh MIRROR APT-CONF OUT: makes OUT/host.img, the root file system of the emulated host:
-# Debian 13 whatever the machine is, without a kernel. Runs as root.
+# Debian 13 whatever the machine is, without a kernel; and OUT/qemu/, the QEMU of the same Debian,
+# which emulates it. Runs as root.
 set -euo pipefail
 umask 022
 
@@ -48,6 +49,17 @@ printf '[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\n' \
 	>"$tree/etc/systemd/journald.conf.d/lab.conf"
 systemctl --root="$tree" mask "${masked[@]}"
 rm -f "$tree"/etc/libvirt/qemu/networks/autostart/*
+
+# The emulator is taken from here too: up to QEMU 8.0 a processor may run an instruction after
+# another one has replaced it, which crashes a kernel that patches itself, as it does whenever the
+# first KVM guest starts; and 7.2 leaves wrong flags after cmpxchg16b.
+mkdir -p "$out/qemu/lib" "$out/qemu/share"
+cp "$tree/usr/bin/qemu-system-x86_64" "$out/qemu/"
+chroot "$tree" ldd /usr/bin/qemu-system-x86_64 | grep -o '/[^ ]*' | sort -u |
+	while read -r library; do
+	cp -L "$tree$library" "$out/qemu/lib/"
+done
+cp -L "$tree"/usr/share/qemu/*.{bin,rom} "$tree"/usr/share/seabios/*.bin "$out/qemu/share/"
 
 size=$(($(du -sm "$tree" | cut -f1) + 1024))
 mke2fs -q -t ext4 -O ^has_journal -m 0 -E lazy_itable_init=1,root_owner=0:0 -L lab-root \

@@ -46,6 +46,7 @@ setup_mirror()
 		return
 	fi
 	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	# shellcheck disable=SC2016 # the names are apt's
 	mirror=$(apt-get indextargets --format '$(CREATED_BY) $(RELEASE) $(COMPONENT) $(REPO_URI)' |
 		awk -v codename="$codename" '
 			$1 == "Packages" && $3 == "main" && $4 !~ /security/ &&
