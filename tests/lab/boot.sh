@@ -31,7 +31,7 @@ usage()
 	  --nvdimms SIZES    sizes of the NVDIMMs (1026M,1026M; 2M of each is its label area)
 	  --memory SIZE      memory of the emulated host (4G)
 
-	SCRIPT runs as root, beside its files and tests/lab/lib.sh, once everything is up. Its output
+	SCRIPT runs as root, beside its files and tests/lab/lib*.sh, once everything is up. Its output
 	goes to stdout, and its status is returned; 124 is a timeout, 125 a host that died,
 	126 a complaint of the kernel that lab-allow-splat did not announce. In the script:
 
@@ -96,7 +96,6 @@ main_options()
 }
 
 # The root file system is made by root; the rest of a run needs no privilege.
-# shellcheck disable=SC2317 # called through step
 root_make()
 {
 	setup_apt_conf >"$1/apt.conf"
@@ -117,7 +116,7 @@ payload_make()
 	install -m 755 "$holder_dir/holder" "$stage/usr/local/bin"
 	install -m 644 "$lab"/host/lab.{target,service} "$stage/etc/systemd/system"
 	install -D -m 644 "$lab/host/modules.conf" "$stage/etc/modules-load.d/lab.conf"
-	cp "$lab/lib.sh" "$stage/lab"
+	cp "$lab"/lib*.sh "$stage/lab"
 	for file in ${with[@]+"${with[@]}"}; do
 		cp -aL "$file" "$stage/lab/"
 	done
@@ -137,7 +136,6 @@ holder_get()
 	holder_dir=$cached
 }
 
-# shellcheck disable=SC2317 # called through step
 holder_make()
 {
 	gcc -static -O2 -Wall -Wextra -Werror -o "$1/holder" "$lab/holders/holder.c"
@@ -174,8 +172,9 @@ nvdimms_make()
 # shellcheck disable=SC2054 # the commas are QEMU's
 qemu_arguments()
 {
-	local boot=$1 index maxmem=16384
+	local boot=$1 index maxmem=16384 tty=0
 
+	[ ! -t 1 ] || tty=1
 	qemu=(
 		"$root_dir/qemu/lib/ld-linux-x86-64.so.2" --library-path "$root_dir/qemu/lib"
 		"$root_dir/qemu/qemu-system-x86_64" -L "$root_dir/qemu/share"
@@ -189,7 +188,7 @@ qemu_arguments()
 		-kernel "$kernel_dir/vmlinuz" -initrd "$initrd_dir/host.initrd"
 		-append "console=ttyS0 loglevel=5 panic=-1 systemd.unit=lab.target
 systemd.show_status=0 systemd.default_timeout_start_sec=300 net.ifnames=0 audit=0 selinux=0
-lab.boot=$boot"
+lab.boot=$boot lab.tty=$tty"
 	)
 	disk lab-root "$root_dir/host.img" snapshot=on
 	disk lab-kernel "$kernel_dir/modules.img" readonly=on
@@ -272,7 +271,6 @@ splats()
 	printf '%s\n' "$found"
 }
 
-# shellcheck disable=SC2317 # called by the trap
 cleanup()
 {
 	[ -z "${qemu_pid:-}" ] || kill -KILL "$qemu_pid" 2>/dev/null || true

@@ -11,7 +11,7 @@ build_dir()
 
 	if [ ! -e "$dir/build.ninja" ]; then
 		step "configuring $(basename "$dir")" meson setup "$dir" "$top" --prefix=/usr \
-			--sysconfdir=/etc --localstatedir=/var --libdir=lib/x86_64-linux-gnu "$@"
+			--sysconfdir=/etc --localstatedir=/var --libdir=lib/x86_64-linux-gnu "$@" || return
 	fi
 	step "building $(basename "$dir")" ninja -C "$dir"
 }

@@ -47,11 +47,12 @@ progress_ticks()
 	done
 }
 
-# step TEXT COMMAND [ARG]...: run COMMAND quietly; says how long it takes when that is over 2 s,
-# and the end of its output when it fails.
-step()
+# try TEXT COMMAND [ARG]...: run COMMAND quietly; says how long it takes when that is over 2 s, and
+# the end of its output when it fails. Sets $try_status and itself returns 0: where a caller's "||"
+# or "if" looks at a function's status, "set -e" is off in all that the function does.
+try()
 {
-	local text=$1 start=$SECONDS log ticker rc=0
+	local text=$1 start=$SECONDS log ticker
 	shift
 
 	mkdir -p "$(cache_dir)/logs"
@@ -59,24 +60,32 @@ step()
 	log=$(mktemp "$(cache_dir)/logs/step.XXXXXX")
 	progress_ticks "$text" &
 	ticker=$!
-	# In the background, because "set -e" is off in all that stands before a "||".
+	# In the background, to be free of the "||" on this line.
 	(
 		set -e
 		"$@"
 	) </dev/null >"$log" 2>&1 &
-	wait $! || rc=$?
+	try_status=0
+	wait $! || try_status=$?
 	kill "$ticker" 2>/dev/null || true
 	wait "$ticker" 2>/dev/null || true
 	if [ $((SECONDS - start)) -ge 2 ]; then
 		[ ! -t 2 ] || printf '\r\033[K' >&2
 		say "$text: $((SECONDS - start)) s"
 	fi
-	if [ "$rc" -ne 0 ]; then
-		say "$text: failed (status $rc). The end of $log:"
+	if [ "$try_status" -ne 0 ]; then
+		say "$text: failed (status $try_status). The end of $log:"
 		tail -n 30 "$log" >&2
-		return "$rc"
+	else
+		rm -f "$log"
 	fi
-	rm -f "$log"
+}
+
+# The same for what must work. COMMAND is a function only where nobody looks at the status.
+step()
+{
+	try "$@"
+	return "$try_status"
 }
 
 hash_of()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 #
 # kill -9 of the daemon between two steps of an operation. The steps are the daemon's own list (pmemleased --list-steps), so
 # that a new step is tested without being named here.

@@ -8,8 +8,8 @@
  *	ping			pong
  *	info			DEVICE SIZE
  *	zero			ok | nonzero OFFSET (the raw device, without writing to it)
- *	fill SEED		ok SIZE | sigbus OFFSET
- *	check SEED		ok SIZE | differ OFFSET | sigbus OFFSET
+ *	fill SEED		ok | sigbus OFFSET
+ *	check SEED		ok | differ OFFSET | sigbus OFFSET
  *	spin SEED		ok: from now on a process writes to all of the device, round and
  *round spun			COUNT running|sigbus|none: pages written so far stop
  *ok COUNT: the spinner is gone poweroff
@@ -319,7 +319,7 @@ static void walk(int64_t (*step)(uint64_t), uint64_t seed, char *answer, size_t 
 	}
 	differ = step(seed);
 	if (differ < 0)
-		snprintf(answer, size, "ok %lu", map_bytes);
+		snprintf(answer, size, "ok");
 	else
 		snprintf(answer, size, "differ %ld", differ);
 }
@@ -357,7 +357,7 @@ static void command_zero(char *answer, size_t size)
 	fd = open(device.path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	buffer = mmap(
 		NULL, sizeof(zeroes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	snprintf(answer, size, "ok %lu", device.size_bytes);
+	snprintf(answer, size, "ok");
 	for (at = 0; at < device.size_bytes; at += (uint64_t)got) {
 		got = pread(fd, buffer, sizeof(zeroes), (off_t)at);
 		if (got <= 0) {

@@ -1,0 +1,103 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# ./run lint: everything that can be said of the sources without running them. All checks are made,
+# also after one has failed.
+set -euo pipefail
+umask 022
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=tests/lab/common.sh
+. "$top/tests/lab/common.sh"
+# shellcheck source=tests/lab/build.sh
+. "$top/tests/lab/build.sh"
+cd "$top"
+
+max_lines=800
+bad=0
+
+check()
+{
+	try "$@"
+	if [ "$try_status" -eq 0 ]; then
+		say "ok: $1"
+	else
+		bad=$((bad + 1))
+	fi
+}
+
+files()
+{
+	git ls-files -z --cached --others --exclude-standard -- "$@"
+}
+
+shell_scripts()
+{
+	files | xargs -0 grep -lE '^#!.*\b(ba|busybox )?sh$|^# shellcheck shell=' |
+		tr '\n' '\0'
+}
+
+lint_format()
+{
+	files '*.c' '*.h' | xargs -0 -r clang-format --dry-run -Werror
+}
+
+lint_shell()
+{
+	shell_scripts | xargs -0 -r shellcheck -x
+}
+
+lint_spdx()
+{
+	local file missing=0
+
+	while IFS= read -r -d '' file; do
+		case $file in
+		LICENSE | LICENSES/* | *.json | *.golden) continue ;;
+		esac
+		head -n 3 "$file" | grep -q 'SPDX-License-Identifier: ' && continue
+		echo "$file: no SPDX line among its first three"
+		missing=1
+	done < <(files)
+	return "$missing"
+}
+
+lint_length()
+{
+	files '*.c' '*.h' '*.sh' run | xargs -0 wc -l |
+		awk -v max="$max_lines" '$2 != "total" && $1 > max { print; bad = 1 } END { exit bad }'
+}
+
+lint_man()
+{
+	files 'docs/*.[1-8]' | xargs -0 -r mandoc -T lint -W warning
+}
+
+lint_warnings()
+{
+	build_dir build-lint --buildtype=debugoptimized -Dwerror=true
+}
+
+# What meson builds is checked with the options that it is built with, the rest with those of the
+# lab.
+lint_tidy()
+{
+	local known
+
+	known=$(jq -r '.[] | .directory + "/" + .file' build-lint/compile_commands.json |
+		xargs -r realpath --relative-to=. | sort -u)
+	printf '%s\n' "$known" | xargs -r -P "$(nproc)" -n 1 clang-tidy --quiet -p build-lint
+	comm -23 <(files '*.c' | tr '\0' '\n' | sort) <(printf '%s\n' "$known") |
+		xargs -r -P "$(nproc)" -I{} clang-tidy --quiet {} -- -std=gnu17 -Wall -Wextra
+}
+
+check "formatting (clang-format)" lint_format
+check "shell scripts (shellcheck)" lint_shell
+check "licence lines" lint_spdx
+check "no file over $max_lines lines" lint_length
+check "man pages (mandoc)" lint_man
+if [ -e meson.build ]; then
+	check "no warnings (gcc)" lint_warnings
+	check "static analysis (clang-tidy)" lint_tidy
+fi
+[ "$bad" -eq 0 ] || die "$bad of the checks failed"
