@@ -69,7 +69,7 @@ count_unit()
 # What failed is told from the log, where there is one.
 run_meson_tests()
 {
-	meson test -C "$top/build-asan" --no-rebuild || [ -e "$1" ]
+	meson test -C "$top/build-asan" --no-rebuild --timeout-multiplier 3 || [ -e "$1" ]
 }
 
 # The tests of the C code, under ASan and UBSan. Meson runs them; what they said is in its log.

@@ -3,28 +3,12 @@
 #
 # What must be installed on the machine that runs ./run, and where its packages come from.
 
-# Sets $wanted: the package list for this Debian (NAME:13 exists from Debian 13 on).
-setup_wanted()
-{
-	local package version
-
-	version=$(. /etc/os-release && echo "${VERSION_ID:-0}")
-	wanted=()
-	for package in "${packages[@]}"; do
-		case $package in
-		*:[0-9]*) [ "${version%%.*}" -lt "${package#*:}" ] || wanted+=("${package%:*}") ;;
-		*) wanted+=("$package") ;;
-		esac
-	done
-}
-
 setup_packages()
 {
 	local missing
 
-	setup_wanted
-	missing=$(comm -23 <(printf '%s\n' "${wanted[@]}" | sort -u) \
-		<(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null |
+	missing=$(comm -23 <(printf '%s\n' "${packages[@]}" | sort -u) \
+		<(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null |
 			sed -n 's/ installed$//p' | sort -u))
 	[ -n "$missing" ] || return 0
 	say "Installing from this machine's Debian mirror: $(tr '\n' ' ' <<<"$missing")"
