@@ -88,7 +88,7 @@ lint_tidy()
 		xargs -r realpath --relative-to=. | sort -u)
 	printf '%s\n' "$known" | xargs -r -P "$(nproc)" -n 1 clang-tidy --quiet -p build-lint
 	comm -23 <(files '*.c' | tr '\0' '\n' | sort) <(printf '%s\n' "$known") |
-		xargs -r -P "$(nproc)" -I{} clang-tidy --quiet {} -- -std=gnu17 -Wall -Wextra
+		xargs -r -P "$(nproc)" -I{} clang-tidy --quiet {} -- -std=gnu17 -D_GNU_SOURCE -Wall -Wextra
 }
 
 check "formatting (clang-format)" lint_format

@@ -138,7 +138,8 @@ holder_get()
 
 holder_make()
 {
-	gcc -static -O2 -Wall -Wextra -Werror -o "$1/holder" "$lab/holders/holder.c"
+	gcc -static -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror \
+		-o "$1/holder" "$lab/holders/holder.c"
 }
 
 size_mib()

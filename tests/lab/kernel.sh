@@ -79,7 +79,8 @@ kernel_initrds()
 
 	root=$out/guest
 	mkdir -p "$root"
-	gcc -static -O2 -Wall -Wextra -Werror -o "$root/init" "$top/tests/lab/guest/worker.c"
+	gcc -static -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror \
+		-o "$root/init" "$top/tests/lab/guest/worker.c"
 	kernel_pack_modules "$dir" "$root" "${guest_modules[@]}"
 	(cd "$root" && find . | cpio -o -H newc --owner=0:0) >"$out/guest.initrd"
 	rm -rf "$out/host" "$out/guest"

@@ -14,7 +14,6 @@
  *round spun			COUNT running|sigbus|none: pages written so far stop
  *ok COUNT: the spinner is gone poweroff
  */
-#define _GNU_SOURCE /* O_DIRECT */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -16,7 +16,6 @@
  *
  * passed-fd and in-flight make their mapping at the first touch or write.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
