@@ -21,7 +21,7 @@ typedef enum PmlFenceLevel {
 	_PML_FENCE_LEVEL_INVALID = -22,
 } PmlFenceLevel;
 
-const char *pml_fence_level_to_string(PmlFenceLevel l);
+const char *pml_fence_level_to_string(PmlFenceLevel v);
 PmlFenceLevel pml_fence_level_from_string(const char *s);
 
 typedef struct PmlFenceRequest {
@@ -49,7 +49,8 @@ PmlFenceLevel pml_fence_level(const PmlRegion *r, const PmlDaxOps *dax);
 /*
  * Climbs the ladder once: freezes, unmaps by the best rung, checks the result. Blocks in the kernel for as long as zapping takes. Idempotent: a
  * region that is already unbound or gone is fenced. Needs no libvirt, no bus, no disk.
- * 0; -EOPNOTSUPP: no rung; -ESTALE: the name is another device now, nothing was touched; -EBUSY…: the kernel did not do it.
+ * 0; -EOPNOTSUPP: no rung; -ESTALE: the name is another device now, nothing was touched; -EBUSY: the kernel did not do it, or
+ * the memory is the kernel's own by now (dax_kmem), which is left alone: unbinding that loses the range until reboot.
  * *ret is filled on failure too, with what was frozen.
  */
 int pml_fence_run(const PmlFenceRequest *req, PmlFenceResult *ret);

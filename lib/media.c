@@ -39,7 +39,7 @@ typedef struct Media {
 /* libpmem2 returns negative errno, or codes of its own from -100000 down. */
 static int errno_of_pmem2(int e)
 {
-	if (e >= 0 || e > -100000)
+	if (e > -100000)
 		return e;
 	switch (e) {
 	case PMEM2_E_INVALID_FILE_HANDLE:
@@ -202,7 +202,7 @@ static void media_done(Media *m)
 
 static int media_map(const PmlMediaRequest *req, Media *m)
 {
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	r = pmem2_source_from_fd(&m->source, req->fd);

@@ -49,7 +49,7 @@ size_t proof_distinct_files(const ProofPass *pass, dev_t own, bool others)
 
 	if (pass->n_files == 0)
 		return 0;
-	distinct = calloc(pass->n_files, sizeof(*distinct));
+	distinct = calloc(pass->n_files, sizeof(const ProofFile *));
 	if (!distinct)
 		return 0; /* nothing proved, nothing explained */
 	/* Descriptors first: a mapping adds a file only where its node has no descriptor at all. */

@@ -300,7 +300,7 @@ static bool is_path_only(int dir_fd, const char *fd_name)
 	char name[64], buf[256], *flags;
 	ssize_t n;
 
-	(void)snprintf(name, sizeof(name), "fdinfo/%s", fd_name);
+	(void)snprintf(name, sizeof(name), "fdinfo/%.20s", fd_name);
 	fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return true;
@@ -460,7 +460,7 @@ static int on_process(void *userdata, int dir, const char *name)
 	Scan *s = userdata;
 	size_t before = s->pass->n_files;
 	_cleanup_close_ int dir_fd = -EBADF;
-	ProofStat st;
+	ProofStat st = {0};
 	int r;
 
 	if (pml_now_usec(CLOCK_MONOTONIC) >= s->deadline_usec) {
@@ -486,7 +486,7 @@ static int on_process(void *userdata, int dir, const char *name)
 			break;
 	}
 	/* What ended while it was looked at holds nothing. */
-	if (proof_read_stat(dir_fd, &st) == -ESRCH) {
+	if (s->pass->n_files > before && proof_read_stat(dir_fd, &st) == -ESRCH) {
 		s->pass->n_files = before;
 		return 0;
 	}

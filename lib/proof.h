@@ -22,10 +22,10 @@
 typedef struct PmlProof PmlProof;
 
 typedef enum PmlProofVerdict {
-	PML_PROOF_CLEAR,       /* no holder is left, every module reference is explained: may be bound and lent again */
+	PML_PROOF_CLEAR,       /* no holder is left, every module reference is explained: may be bound and lent (again) */
 	PML_PROOF_UNREACHABLE, /* fenced: no page is mapped and every probe failed, but holders are left: keep it unbound */
-	PML_PROOF_UNEXPLAINED, /* fenced, and no process of record; yet references are left that no process explains */
-	PML_PROOF_REACHABLE,   /* somebody can reach the memory, or it could not be excluded */
+	PML_PROOF_UNEXPLAINED, /* unbound, and no process of record; yet references are left that no process explains, or they cannot be counted */
+	PML_PROOF_REACHABLE,   /* somebody can reach the memory, or it could not be excluded; bound, with anything held or unexplained */
 	_PML_PROOF_VERDICT_MAX,
 	_PML_PROOF_VERDICT_INVALID = -22,
 } PmlProofVerdict;
@@ -62,9 +62,13 @@ typedef struct PmlHolder {
 } PmlHolder;
 
 /*
- * Collects. Reads all of /proc: milliseconds for hundreds of processes; blocks, wants CAP_SYS_PTRACE. A holder that
- * ends meanwhile is no holder; the scan is repeated until two passes in a row agree or the deadline
- * passes. Returns 0, or negative errno when nothing could be concluded.
+ * Collects. Reads all of /proc: some 50 ms for 300 processes; blocks; wants CAP_SYS_PTRACE and CAP_SYS_ADMIN (or
+ * CAP_CHECKPOINT_RESTORE: Linux fs/proc/base.c proc_map_files_get_link()) and the host's own pid namespace. A process that could not be
+ * looked into makes the verdict REACHABLE. A holder that ends meanwhile is no holder; the scan is repeated until two
+ * passes in a row agree with the module's count unmoved, or the deadline passes: then the verdict is REACHABLE. An O_PATH
+ * descriptor makes a holder, too (the device can be opened again through it), but explains no reference.
+ * Returns 0, or negative errno when nothing could be concluded: -ENODATA: the region has no device
+ * number; -ESTALE: another device has its name.
  */
 int pml_proof_collect(const PmlProofRequest *req, PmlProof **ret);
 PmlProof *pml_proof_free(PmlProof *p); /* takes NULL, returns NULL; closes the pidfds */
@@ -74,7 +78,10 @@ const char *pml_proof_rung(const PmlProof *p);
 size_t pml_proof_n_holders(const PmlProof *p);
 const PmlHolder *pml_proof_holder(const PmlProof *p, size_t i);
 unsigned pml_proof_mappings_left(const PmlProof *p); /* mappings with a page present */
-/* Module references: counted, explained by files of other regions or by listed holders; UINT64_MAX: uncountable. */
+/*
+ * Module references: counted, and what of them neither files of other regions nor listed holders explain.
+ * UINT64_MAX: uncountable; of the second also when more files were found than there are references.
+ */
 uint64_t pml_proof_module_refs(const PmlProof *p);
 uint64_t pml_proof_unexplained_refs(const PmlProof *p);
 /* What this proof could not see, a sentence each, NULL-terminated; never empty on a kernel that cannot tell. */

@@ -196,7 +196,10 @@ static Helper start(int fd, const char *size, const char *mode, const char *thre
 	int out[2];
 	Helper h = {0};
 
-	assert_non_null(path);
+	if (!path) {
+		fail_msg("PMEMLEASE_MEDIA is not set");
+		_exit(1);
+	}
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	(void)snprintf(parent, sizeof(parent), "%d", getpid());
 	h.pid = fork();

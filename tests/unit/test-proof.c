@@ -30,7 +30,7 @@
 #define DEV_OTHER  makedev(10, 235) /* /dev/autofs: as another device-dax */
 #define DEV_MAPS   makedev(1, 5)    /* /dev/zero */
 
-#define PER_FILE 2
+#define PER_FILE 2ULL
 
 typedef struct Fake {
 	int binding_result;
