@@ -11,16 +11,18 @@
 #include <sys/types.h>
 
 /*
- * The cgroup to freeze for a process: its own path with libvirt's inner parts ("/libvirt/emulator", "/libvirt/vcpu0", "/emulator") cut
- * off, so that all threads of the machine are in it. ret is malloc-ed. -ENODATA: the process is in the root
- * cgroup or in a unit that is not a machine's (freezing it would freeze others).
+ * The cgroup to freeze for a process: its own path with libvirt's inner parts ("/libvirt/emulator",
+ * "/libvirt/vcpu0", "/emulator") cut off, so that all threads of the machine are in it. ret is
+ * malloc-ed. -ENODATA: the process is in the root cgroup or in a unit that is not a machine's
+ * (freezing it would freeze others).
  */
 int pml_cgroup_of_machine(pid_t pid, char **ret);
 
 /*
- * Freezes and waits (poll on cgroup.events, no sleeping) until the kernel says so, or the CLOCK_MONOTONIC deadline.
- * 0: frozen; -ETIMEDOUT: asked for, not yet there (it stays asked for); -ENOENT: the cgroup is gone, so is the machine.
+ * Freezes and waits (poll on cgroup.events, no sleeping) until the kernel says so, or the
+ * CLOCK_MONOTONIC deadline. 0: frozen; -ETIMEDOUT: asked for, not yet there (it stays asked for);
+ * -ENOENT: the cgroup is gone, so is the machine.
  */
 int pml_cgroup_freeze(const char *cgroup, uint64_t deadline_usec);
-int pml_cgroup_thaw(const char *cgroup);   /* -ENOENT is for the caller to take as done */
+int pml_cgroup_thaw(const char *cgroup); /* -ENOENT is for the caller to take as done */
 int pml_cgroup_frozen(const char *cgroup, bool *ret);

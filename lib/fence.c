@@ -1,1 +1,137 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "cgroup.h"
+#include "fence.h"
+#include "util.h"
+
+static const char *const pml_fence_level_table[_PML_FENCE_LEVEL_MAX] = {
+	[PML_FENCE_NONE] = "none",
+	[PML_FENCE_DESTROY] = "destroy",
+	[PML_FENCE_UNBIND] = "unbind",
+	[PML_FENCE_REVOKE] = "revoke",
+};
+
+DEFINE_STRING_TABLE(pml_fence_level, PmlFenceLevel)
+
+/*
+ * One way to fence. supported() says whether this system can take it for this region, without
+ * touching anything. run() does it, checks the result, and fills *res as it goes.
+ */
+typedef struct Rung {
+	PmlFenceLevel level;
+	bool (*supported)(const PmlRegion *r, const PmlDaxOps *dax);
+	int (*run)(const PmlFenceRequest *req, PmlFenceResult *res);
+} Rung;
+
+/*
+ * 1: we froze it now; 0: not frozen, or by somebody else before, who will also thaw it. No failure
+ * stops the fence: a guest that runs on only burns its processor at the removed pages.
+ */
+static int freeze_machine(const PmlFenceRequest *req, PmlFenceResult *res)
+{
+	uint64_t begin = pml_now_usec(CLOCK_MONOTONIC), deadline;
+	bool before = false;
+	int r;
+
+	if (!req->machine_cgroup)
+		return 0;
+	if (__builtin_add_overflow(begin, req->freeze_timeout_usec, &deadline))
+		deadline = UINT64_MAX;
+	r = pml_cgroup_frozen(req->machine_cgroup, &before);
+	if (r == 0)
+		r = pml_cgroup_freeze(req->machine_cgroup, deadline);
+	res->freeze_usec = pml_now_usec(CLOCK_MONOTONIC) - begin;
+	res->frozen = r == 0 || r == -ETIMEDOUT;
+	if (r < 0)
+		pml_debug("%s: freezing %s: %s", pml_region_name(req->region), req->machine_cgroup,
+			strerrordesc_np(-r));
+	return res->frozen && !before;
+}
+
+static bool unbind_supported(const PmlRegion *r, const PmlDaxOps *dax)
+{
+	return pml_region_kind(r) == PML_KIND_DEVDAX && dax && dax->binding && dax->unbind;
+}
+
+static int unbind_checked(const PmlFenceRequest *req)
+{
+	const PmlDaxOps *dax = req->dax;
+	PmlBinding binding;
+	int r;
+
+	r = dax->unbind(dax->userdata, req->region);
+	if (r < 0)
+		return r;
+	r = dax->binding(dax->userdata, req->region, &binding);
+	if (r < 0)
+		return r;
+	return binding == PML_BINDING_NONE ? 0 : -EBUSY;
+}
+
+/*
+ * Freezing comes first: once the pages are gone, a processor of the guest that touches one never
+ * leaves KVM's retries on a stock kernel, and a frozen one touches nothing.
+ */
+static int unbind_run(const PmlFenceRequest *req, PmlFenceResult *res)
+{
+	const PmlDaxOps *dax = req->dax;
+	PmlBinding binding;
+	uint64_t begin;
+	int r, froze;
+
+	/* Another device of that name, or memory that is the kernel's own now, is none of the
+	 * machine's business. */
+	r = dax->binding(dax->userdata, req->region, &binding);
+	if (r == -ESTALE)
+		return r;
+	/*
+	 * Linux drivers/dax/kmem.c dev_dax_kmem_remove() reports success with memory still online,
+	 * and the range is then lost until reboot. No file of device-dax reaches a region that is
+	 * bound so.
+	 */
+	if (r == 0 && binding == PML_BINDING_KMEM)
+		return -EBUSY;
+	froze = freeze_machine(req, res);
+	begin = pml_now_usec(CLOCK_MONOTONIC);
+	r = unbind_checked(req);
+	res->unmap_usec = pml_now_usec(CLOCK_MONOTONIC) - begin;
+	if (r == -ENODEV) {
+		res->region_gone = true;
+		r = 0;
+	}
+	if (r == -ESTALE && froze) {
+		int t = pml_cgroup_thaw(req->machine_cgroup);
+
+		/* Left frozen is for the caller to know. */
+		res->frozen = t < 0 && t != -ENOENT;
+	}
+	return r;
+}
+
+/* Best first. */
+static const Rung rungs[] = {
+	{PML_FENCE_UNBIND, unbind_supported, unbind_run},
+};
+
+static const Rung *best_rung(const PmlRegion *r, const PmlDaxOps *dax)
+{
+	for (size_t i = 0; i < ELEMENTSOF(rungs); i++)
+		if (rungs[i].supported(r, dax))
+			return &rungs[i];
+	return NULL;
+}
+
+PmlFenceLevel pml_fence_level(const PmlRegion *r, const PmlDaxOps *dax)
+{
+	const Rung *rung = best_rung(r, dax);
+
+	return rung ? rung->level : PML_FENCE_NONE;
+}
+
+int pml_fence_run(const PmlFenceRequest *req, PmlFenceResult *ret)
+{
+	const Rung *rung = best_rung(req->region, req->dax);
+
+	*ret = (PmlFenceResult){.level = rung ? rung->level : PML_FENCE_NONE};
+	return rung ? rung->run(req, ret) : -EOPNOTSUPP;
+}

@@ -3,7 +3,8 @@
 
 /*
  * The fence ladder: making every mapping of a region unreachable by force. A table of rungs, best
- * first; the first one that the running system supports for a region is taken, named, and no more is claimed than it gives.
+ * first; the first one that the running system supports for a region is taken, named, and no more
+ * is claimed than it gives.
  */
 
 #include <stdbool.h>
@@ -21,24 +22,26 @@ typedef enum PmlFenceLevel {
 	_PML_FENCE_LEVEL_INVALID = -22,
 } PmlFenceLevel;
 
-const char *pml_fence_level_to_string(PmlFenceLevel l);
+const char *pml_fence_level_to_string(PmlFenceLevel v);
 PmlFenceLevel pml_fence_level_from_string(const char *s);
 
 typedef struct PmlFenceRequest {
 	PmlRegion *region;
 	const PmlDaxOps *dax;
 	/*
-	 * The machine to freeze before an `unbind`: its guest would spin in KVM at the first touch. NULL: nothing is
-	 * frozen (the guest let go by itself, or is gone).
+	 * The machine to freeze before an `unbind`: its guest would spin in KVM at the first touch.
+	 * NULL: nothing is frozen (the guest let go by itself, or is gone).
 	 */
 	const char *machine_cgroup;
-	uint64_t freeze_timeout_usec; /* after it the unbind goes on all the same: a fence never waits for the guest */
+	uint64_t freeze_timeout_usec; /* after it the unbind goes on all the same: a fence never
+					 waits for the guest */
 } PmlFenceRequest;
 
 typedef struct PmlFenceResult {
 	PmlFenceLevel level;
-	bool frozen;       /* the machine's cgroup is frozen, or was asked to: thaw it once libvirt has paused the machine */
-	bool region_gone;  /* the device vanished before or meanwhile: nothing maps it any more */
+	bool frozen; /* the machine's cgroup is frozen, or was asked to: thaw it once libvirt has
+			paused the machine */
+	bool region_gone; /* the device vanished before or meanwhile: nothing maps it any more */
 	uint64_t freeze_usec;
 	uint64_t unmap_usec;
 } PmlFenceResult;
@@ -47,9 +50,11 @@ typedef struct PmlFenceResult {
 PmlFenceLevel pml_fence_level(const PmlRegion *r, const PmlDaxOps *dax);
 
 /*
- * Climbs the ladder once: freezes, unmaps by the best rung, checks the result. Blocks in the kernel for as long as zapping takes. Idempotent: a
- * region that is already unbound or gone is fenced. Needs no libvirt, no bus, no disk.
- * 0; -EOPNOTSUPP: no rung; -ESTALE: the name is another device now, nothing was touched; -EBUSY…: the kernel did not do it.
- * *ret is filled on failure too, with what was frozen.
+ * Climbs the ladder once: freezes, unmaps by the best rung, checks the result. Blocks in the kernel
+ * for as long as zapping takes. Idempotent: a region that is already unbound or gone is fenced.
+ * Needs no libvirt, no bus, no disk. 0; -EOPNOTSUPP: no rung; -ESTALE: the name is another device
+ * now, nothing was touched; -EBUSY: the kernel did not do it, or the memory is the kernel's own by
+ * now (dax_kmem), which is left alone: unbinding that loses the range until reboot. *ret is filled
+ * on failure too, with what was frozen.
  */
 int pml_fence_run(const PmlFenceRequest *req, PmlFenceResult *ret);
