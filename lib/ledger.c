@@ -129,6 +129,8 @@ static int take_lock(PmlLedger *l)
 		return -errno;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	if (fchmod(fd, 0600) < 0)
+		return -errno;
 	l->lock_fd = TAKE_FD(fd);
 	return 0;
 }
