@@ -44,6 +44,18 @@ static int rnd(int n)
 	return (int)((seed >> 8) % (uint32_t)n);
 }
 
+/* Mostly whole regions of four units, so that steps meet what earlier ones left; else any bytes. */
+static void random_bytes(int *ret_first, int *ret_n)
+{
+	if (rnd(4)) {
+		*ret_first = 4 * rnd(UNITS / 4);
+		*ret_n = 4;
+	} else {
+		*ret_first = rnd(UNITS);
+		*ret_n = 1 + rnd(UNITS - *ret_first < 9 ? UNITS - *ret_first : 9);
+	}
+}
+
 static bool unreleased_over(const Model *m, int first, int n)
 {
 	for (int i = 0; i < m->n_leases; i++)
@@ -128,14 +140,25 @@ static PmlLeaseRecord record_of(const Model *m, int index)
 /* One random change, put into the transaction and into the model; false: it is to be refused. */
 static bool random_extent_change(PmlTxn *t, Model *m)
 {
-	int first = rnd(UNITS), n = 1 + rnd(UNITS - first), owner = 1 + rnd(3);
-	PmlExtent e = extent((uint64_t)first * UNIT, (uint64_t)n * UNIT);
+	int first, n, owner = 1 + (rnd(4) ? 0 : rnd(3));
+	PmlExtent e;
 	char names[64];
+
+	random_bytes(&first, &n);
+	e = extent((uint64_t)first * UNIT, (uint64_t)n * UNIT);
 
 	m->history++;
 	if (rnd(2)) {
-		PmlUseEvent ev = (PmlUseEvent)rnd(_PML_USE_EV_MAX);
+		PmlUseEvent ev = (PmlUseEvent)rnd(_PML_USE_EV_MAX), again;
 
+		/* One that the first byte allows, more often than not. */
+		for (int i = 0;
+			i < 8 && pml_use_step(m->cells[first].use, ev, &(PmlUse){PML_USE_FREE}) < 0;
+			i++)
+			ev = (PmlUseEvent)rnd(_PML_USE_EV_MAX);
+		again = (PmlUseEvent)rnd(_PML_USE_EV_MAX);
+		if (ev == PML_USE_EV_QUARANTINE)
+			ev = again;
 		assert_int_equal(
 			pml_txn_use_step(t, REGION, &e, ev,
 				ev == PML_USE_EV_QUARANTINE || ev == PML_USE_EV_LIFT ? "why"
@@ -172,8 +195,8 @@ static bool random_lease_new(PmlTxn *t, Model *m)
 	bool ok;
 
 	assert_true(m->n_leases < MAX_LEASES);
-	*ml = (ModelLease){.first = rnd(UNITS), .owner = 1 + rnd(3)};
-	ml->n = 1 + rnd(UNITS - ml->first < 8 ? UNITS - ml->first : 8);
+	*ml = (ModelLease){.owner = 1 + (rnd(4) ? 0 : rnd(3))};
+	random_bytes(&ml->first, &ml->n);
 	ml->state = PML_LEASE_RESERVED;
 	ok = !unreleased_over(m, ml->first, ml->n);
 	rec = record_of(m, m->n_leases++);
@@ -190,9 +213,12 @@ static bool random_lease_step(PmlTxn *t, Model *m)
 	PmlLeaseEvent ev = (PmlLeaseEvent)rnd(_PML_LEASE_EV_MAX);
 	ModelLease *ml = &m->leases[index];
 	PmlLeaseRecord rec = record_of(m, index);
-	bool with_proof = ev == PML_LEASE_EV_PROVED && rnd(3), ok = true;
+	bool with_proof, ok = true;
 	PmlLeaseState next;
 
+	for (int i = 0; i < 8 && pml_lease_step(ml->state, ev, &next) < 0; i++)
+		ev = (PmlLeaseEvent)rnd(_PML_LEASE_EV_MAX);
+	with_proof = ev == PML_LEASE_EV_PROVED && rnd(3);
 	if (ev == PML_LEASE_EV_ATTACH && rnd(4)) {
 		assert_int_equal(pml_txn_content_step(
 					 t, REGION, &rec.extent, PML_CONTENT_EV_LENT, rec.owner),
