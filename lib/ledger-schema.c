@@ -1,1 +1,186 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The tables on disk, how older ones become them, and every statement that touches them. */
+
+#include "ledger-internal.h"
+
+/*
+ * Numbers from 2^63 on are stored as negative ones. Extents are kept below that (ledger-txn.c), so
+ * that SQL can compare them.
+ */
+static const char schema_1[] =
+	"CREATE TABLE proof ("
+	"  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  time_usec INTEGER NOT NULL,"
+	"  lease TEXT REFERENCES lease (id),"
+	"  region TEXT NOT NULL CHECK (region <> ''),"
+	"  json TEXT NOT NULL CHECK (json <> '')"
+	") STRICT;"
+	"CREATE INDEX proof_lease ON proof (lease, seq);"
+	"CREATE INDEX proof_region ON proof (region, seq);"
+
+	"CREATE TABLE lease ("
+	"  id TEXT PRIMARY KEY NOT NULL CHECK (id <> ''),"
+	"  region TEXT NOT NULL,"
+	"  region_name TEXT NOT NULL,"
+	"  medium TEXT NOT NULL,"
+	"  start INTEGER NOT NULL CHECK (start >= 0),"
+	"  size INTEGER NOT NULL CHECK (size > 0 AND size <= 9223372036854775807 - start),"
+	"  domain TEXT NOT NULL,"
+	"  domain_name TEXT NOT NULL,"
+	"  alias TEXT NOT NULL,"
+	"  owner TEXT NOT NULL CHECK (owner <> ''),"
+	"  state TEXT NOT NULL CHECK (state IN ('reserved', 'attaching', 'active', 'draining',"
+	"    'fencing', 'fenced', 'stuck', 'released')),"
+	"  on_end TEXT NOT NULL CHECK (on_end IN ('keep', 'scrub')),"
+	"  after_fence TEXT NOT NULL CHECK (after_fence IN ('pause', 'destroy')),"
+	"  keep_offline INTEGER NOT NULL CHECK (keep_offline IN (0, 1)),"
+	"  frozen INTEGER NOT NULL CHECK (frozen IN (0, 1)),"
+	"  deadline_usec INTEGER NOT NULL,"
+	"  boot_id TEXT NOT NULL,"
+	"  since_usec INTEGER NOT NULL,"
+	"  creator_uid INTEGER NOT NULL,"
+	"  vmm_pid INTEGER NOT NULL,"
+	"  vmm_start INTEGER NOT NULL,"
+	"  vmm_cgroup TEXT NOT NULL,"
+	"  proof INTEGER REFERENCES proof (seq),"
+	"  proof_spent INTEGER NOT NULL DEFAULT 0,"
+	"  CHECK (state <> 'fenced' OR proof IS NOT NULL)"
+	") STRICT;"
+	"CREATE INDEX lease_bytes ON lease (medium, start) WHERE state <> 'released';"
+	"CREATE TRIGGER lease_final BEFORE UPDATE OF state ON lease"
+	"  WHEN OLD.state = 'released' AND NEW.state <> 'released'"
+	"  BEGIN SELECT RAISE(ABORT, 'a released lease stays released'); END;"
+	"CREATE TRIGGER lease_no_delete BEFORE DELETE ON lease"
+	"  BEGIN SELECT RAISE(ABORT, 'leases are not deleted'); END;"
+
+	"CREATE TABLE extent ("
+	"  medium TEXT NOT NULL,"
+	"  start INTEGER NOT NULL CHECK (start >= 0),"
+	"  size INTEGER NOT NULL CHECK (size > 0 AND size <= 9223372036854775807 - start),"
+	"  content TEXT NOT NULL"
+	"    CHECK (content IN ('foreign', 'blank', 'retained', 'scrubbing')),"
+	"  owner TEXT NOT NULL CHECK ((content <> 'retained' OR owner <> '')"
+	"    AND (content NOT IN ('foreign', 'blank') OR owner = '')),"
+	"  use TEXT NOT NULL"
+	"    CHECK (use IN ('free', 'leased', 'evicting', 'evicted', 'quarantined')),"
+	"  reason TEXT NOT NULL,"
+	"  PRIMARY KEY (medium, start)"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE history ("
+	"  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  time_usec INTEGER NOT NULL,"
+	"  subject TEXT NOT NULL,"
+	"  id TEXT NOT NULL,"
+	"  from_state TEXT NOT NULL,"
+	"  to_state TEXT NOT NULL,"
+	"  detail TEXT,"
+	"  actor TEXT NOT NULL"
+	") STRICT;"
+	"CREATE INDEX history_id ON history (id, seq);"
+
+	"CREATE TRIGGER history_no_update BEFORE UPDATE ON history"
+	"  BEGIN SELECT RAISE(ABORT, 'the history is only appended to'); END;"
+	"CREATE TRIGGER history_no_delete BEFORE DELETE ON history"
+	"  BEGIN SELECT RAISE(ABORT, 'the history is only appended to'); END;"
+	"CREATE TRIGGER proof_no_update BEFORE UPDATE ON proof"
+	"  BEGIN SELECT RAISE(ABORT, 'proofs are only appended to'); END;"
+	"CREATE TRIGGER proof_no_delete BEFORE DELETE ON proof"
+	"  BEGIN SELECT RAISE(ABORT, 'proofs are only appended to'); END;";
+
+const char *const ledger_sql[_LEDGER_SQL_MAX] = {
+	[LEDGER_SQL_LEASE_GET] = "SELECT " LEDGER_LEASE_COLUMNS " FROM lease WHERE id = ?1",
+	[LEDGER_SQL_LEASE_LIST] = "SELECT " LEDGER_LEASE_COLUMNS
+				  " FROM lease WHERE ?1 OR state <> 'released' ORDER BY rowid",
+	/* ?2 is the first byte, ?3 the first one behind. */
+	[LEDGER_SQL_LEASE_OVERLAP] = "SELECT " LEDGER_LEASE_COLUMNS
+				     " FROM lease WHERE state <> 'released' AND medium = ?1"
+				     " AND start < ?3 AND start + size > ?2 LIMIT 1",
+	[LEDGER_SQL_LEASE_INSERT] =
+		"INSERT INTO lease (" LEDGER_LEASE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
+		" ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, NULL, 0)",
+	/* What a lease is (its region's bytes, its owner) and its proof are not written here. */
+	[LEDGER_SQL_LEASE_UPDATE] =
+		"UPDATE lease SET region_name = ?3, domain_name = ?8, alias = ?9, state = ?11,"
+		" on_end = ?12, after_fence = ?13, keep_offline = ?14, frozen = ?15,"
+		" deadline_usec = ?16, boot_id = ?17, since_usec = ?18, vmm_pid = ?20,"
+		" vmm_start = ?21, vmm_cgroup = ?22 WHERE id = ?1",
+	[LEDGER_SQL_LEASE_SET_PROOF] = "UPDATE lease SET proof = ?2 WHERE id = ?1",
+	[LEDGER_SQL_LEASE_SPEND_PROOF] =
+		"UPDATE lease SET proof_spent = coalesce(proof, 0) WHERE id = ?1",
+	[LEDGER_SQL_EXTENT_LIST] =
+		"SELECT " LEDGER_EXTENT_COLUMNS " FROM extent ORDER BY medium, start",
+	[LEDGER_SQL_EXTENT_TOUCHING] =
+		"SELECT " LEDGER_EXTENT_COLUMNS " FROM extent WHERE medium = ?1 AND start <= ?3"
+		" AND start + size >= ?2 ORDER BY start",
+	[LEDGER_SQL_EXTENT_DELETE] = "DELETE FROM extent WHERE medium = ?1 AND start = ?2",
+	[LEDGER_SQL_EXTENT_INSERT] = "INSERT INTO extent (" LEDGER_EXTENT_COLUMNS
+				     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[LEDGER_SQL_PROOF_INSERT] =
+		"INSERT INTO proof (time_usec, lease, region, json) VALUES (?1, ?2, ?3, ?4)",
+	[LEDGER_SQL_PROOF_OF_LEASE] =
+		"SELECT json FROM proof WHERE lease = ?1 ORDER BY seq DESC LIMIT 1",
+	[LEDGER_SQL_PROOF_OF_REGION] =
+		"SELECT json FROM proof WHERE region = ?1 ORDER BY seq DESC LIMIT 1",
+	[LEDGER_SQL_HISTORY_INSERT] =
+		"INSERT INTO history (time_usec, subject, id, from_state, to_state, detail, actor)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[LEDGER_SQL_HISTORY_LIST] =
+		"SELECT seq, time_usec, subject, id, from_state, to_state, detail, actor"
+		" FROM history WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+	[LEDGER_SQL_HISTORY_OF] =
+		"SELECT seq, time_usec, subject, id, from_state, to_state, detail, actor"
+		" FROM history WHERE id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2",
+};
+
+int ledger_schema_version(const LedgerHooks *hooks)
+{
+	return hooks && hooks->version ? hooks->version : LEDGER_VERSION;
+}
+
+/* The caller's transaction is open, and is rolled back by the caller when this fails. */
+int ledger_schema_upgrade(sqlite3 *db, int from, const LedgerHooks *hooks)
+{
+	int target = ledger_schema_version(hooks);
+	char pragma[64];
+
+	for (int v = from; v < target; v++) {
+		const LedgerUpgrade *u = NULL;
+		int rc;
+
+		for (size_t i = 0; hooks && i < hooks->n_upgrades; i++)
+			if (hooks->upgrades[i].from == v)
+				u = &hooks->upgrades[i];
+		if (!u)
+			return -EUCLEAN;
+		rc = u->upgrade(db);
+		if (rc != SQLITE_OK)
+			return ledger_errno(db, rc);
+	}
+	(void)snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", target);
+	return ledger_exec(db, pragma);
+}
+
+int ledger_schema_create(sqlite3 *db, const LedgerHooks *hooks)
+{
+	char pragma[64];
+	int r;
+
+	r = ledger_exec(db, "BEGIN IMMEDIATE");
+	if (r != 0)
+		return r;
+	(void)snprintf(pragma, sizeof(pragma), "PRAGMA application_id = %d", LEDGER_APPLICATION_ID);
+	r = ledger_exec(db, pragma);
+	if (r != 0)
+		return r;
+	r = ledger_exec(db, schema_1);
+	if (r != 0)
+		return r;
+	/* A new file goes the way of every older one: one description of the tables, one of each
+	 * step. */
+	r = ledger_schema_upgrade(db, 1, hooks);
+	if (r != 0)
+		return r;
+	return ledger_exec(db, "COMMIT");
+}

@@ -20,6 +20,7 @@
 
 #define PML_ID_MAX 40     /* a UUID as text and its end */
 #define PML_NAME_LEN 128  /* region ids, domain names, aliases, owners */
+#define PML_OWNERS_LEN 1024 /* several owners, comma-separated */
 #define PML_CGROUP_LEN 512
 #define PML_REASON_MAX 256
 
@@ -74,17 +75,17 @@ typedef struct PmlLeaseRecord {
 typedef struct PmlExtentRecord {
 	PmlExtent extent;
 	PmlContent content;
-	char owner[PML_NAME_LEN]; /* whose data; of scrubbing: whose is being discarded; "" for blank and foreign */
+	char owner[PML_OWNERS_LEN]; /* whose data; of scrubbing: whose is being discarded; a row has one or "" */
 	PmlUse use;
 	char reason[PML_REASON_MAX]; /* of quarantine or of being kept offline, "" otherwise */
 } PmlExtentRecord;
 
 typedef struct PmlHistoryRecord {
 	int64_t seq;
-	uint64_t time_usec; /* CLOCK_REALTIME */
+	uint64_t time_usec; /* CLOCK_REALTIME when it happened; rows written after an outage are later in seq */
 	char subject[16];   /* "lease" "region" "content" "daemon" */
 	char id[PML_NAME_LEN];
-	char from[32];
+	char from[48]; /* of an extent in several states: all of them, comma-separated */
 	char to[32];
 	char *detail; /* one sentence, or NULL */
 	char actor[64]; /* "uid 0", "daemon", "kernel", "libvirt" */
@@ -92,7 +93,7 @@ typedef struct PmlHistoryRecord {
 
 /* Documented outcomes of opening and applying. Positive; handled by the direct caller. */
 enum {
-	PML_LEDGER_CORRUPT = 1, /* do not start: nothing was changed in the file */
+	PML_LEDGER_CORRUPT = 1, /* damaged: do not start, nothing was changed in the file */
 	PML_LEDGER_NEWER,       /* made by a newer version: do not start */
 	PML_LEDGER_OVERLAP,     /* another lease that is not released covers one of these bytes */
 	PML_LEDGER_ILLEGAL,     /* the disk's state does not allow this transition */
@@ -106,24 +107,35 @@ enum {
 int pml_ledger_open(const char *path, PmlLedger **ret, char **ret_why);
 PmlLedger *pml_ledger_close(PmlLedger *l); /* takes NULL, returns NULL */
 
-/* --- a transaction: filled by one thread, applied by the ledger's --- */
+/*
+ * --- a transaction: filled by one thread, applied by the ledger's ---
+ * Everything is copied. Each returns 0, -ENOMEM, -EINVAL (no such event, an extent that is none, an owner
+ * that is empty or has a comma or a control character) or -ENAMETOOLONG. A transaction to which a change could not be added
+ * stays refused with that error: pml_ledger_apply() never applies the rest of it.
+ */
 PmlTxn *pml_txn_new(const char *actor); /* NULL: out of memory */
 PmlTxn *pml_txn_free(PmlTxn *t);
-/* New lease (state RESERVED; its id must be new). */
+/* New lease (state RESERVED; its id must be new). rec->proof and rec->since_usec are not read. */
 int pml_txn_lease_new(PmlTxn *t, const PmlLeaseRecord *rec);
-/* Moves a lease by an event; *rec holds the new values of all other fields and its OLD state. A history row is made from it. */
+/*
+ * Moves a lease by an event; *rec holds the new values of all other fields and its OLD state. What a lease
+ * is (region, extent, domain, owner, creator_uid) never changes: another value is PML_LEDGER_ILLEGAL. proof is written by
+ * pml_txn_proof() alone, since_usec is the time of this call. A history row is made from it.
+ */
 int pml_txn_lease_step(PmlTxn *t, const PmlLeaseRecord *rec, PmlLeaseEvent ev, const char *detail);
 /* Writes fields of a lease without moving its state (alias, pid, frozen…). rec->state is compared. */
 int pml_txn_lease_update(PmlTxn *t, const PmlLeaseRecord *rec);
 /*
  * Moves the use of every byte of an extent (rows are split at its edges; uncovered bytes count as
- * foreign and free). reason: for quarantine, lift, keep-offline; else NULL.
+ * foreign and free). reason: must be given for QUARANTINE and LIFT; of EVICT and FENCED it is why the region is kept
+ * offline, or NULL. A long one is cut in the extent's record, with "…" at its end; the history has all of it.
  */
 int pml_txn_use_step(PmlTxn *t, const char *region_id, const PmlExtent *e, PmlUseEvent ev, const char *reason);
 /*
  * Moves the content. owner: for LENT and ADOPT the new owner (LENT over data of another owner is
  * refused as PML_LEDGER_ILLEGAL: invariant 2); for SCRUB_BEGIN the owner whose data is discarded, which must
- * name every owner that the extent holds, comma-separated ("" when it holds none).
+ * name every owner that the extent holds, comma-separated in any order ("" when it holds none); else NULL.
+ * ADOPT takes the foreign bytes: those of the same owner and blank ones stay as they are, if any is foreign or already his.
  */
 int pml_txn_content_step(PmlTxn *t, const char *region_id, const PmlExtent *e, PmlContentEvent ev, const char *owner);
 /* Records a proof (JSON text); lease_id may be NULL. The row's number is put in rec.proof of that lease in the same transaction. */
@@ -133,11 +145,20 @@ int pml_txn_note(PmlTxn *t, const char *subject, const char *id, const char *det
 
 /*
  * Applies all of it or nothing. 0: on the disk. PML_LEDGER_OVERLAP, PML_LEDGER_ILLEGAL: refused, nothing
- * written, *ret_why (if asked for) says which, caller frees. Negative errno: the disk failed (-ENOSPC, -EIO…), nothing written; the same PmlTxn may be applied again later.
+ * written, *ret_why (if asked for) says which, caller frees; PML_LEDGER_CORRUPT: the file was damaged while open, likewise.
+ * Negative errno: the disk failed (-ENOSPC, -EIO…), nothing written; the same PmlTxn may be applied again later.
+ * (A crash right after -EIO may still find it applied, when only the disk's answer was lost: what a start reads counts.)
+ *
+ * Changes are made in order; these are checked when all were made, so that their order does not matter:
+ * - a new lease has all its bytes `leased`; one that is attached also has them `retained` by its owner;
+ * - PROVED: a proof of that lease is in this transaction, or was recorded since FENCE, and since UNPROVED if it was stuck;
+ * - use CLEARED and LEASE_UNDONE: no lease over these bytes is left that is not released; and a lease that became released
+ *   leaves no byte `leased` or `evicting`;
+ * - SCRUB_BEGIN and SCRUB_VERIFIED: every byte is `free`, and no lease over them is left that is not released.
  */
 int pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why);
 
-/* --- reading; arrays are malloc-ed and the caller's --- */
+/* --- reading; arrays are malloc-ed and the caller's (NULL when empty). 0 or negative errno; -EUCLEAN: the file is damaged --- */
 int pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n);
 int pml_ledger_extents(PmlLedger *l, PmlExtentRecord **ret, size_t *ret_n);
 /* The newest proof of a lease, or of a region where lease_id is NULL. 0 and malloc-ed JSON, or -ENOENT. */
