@@ -298,6 +298,19 @@ int job_cancel(Job *job)
 	return 0;
 }
 
+void jobs_free(Manager *m)
+{
+	Job *job;
+
+	while ((job = m->jobs)) {
+		m->jobs = job->next;
+		if (job->region && job->region->job == job)
+			job->region->job = NULL;
+		if (!job->running)
+			job_free(job);
+	}
+}
+
 Job *job_find(Manager *m, uint64_t id)
 {
 	for (Job *j = m->jobs; j; j = j->next)

@@ -96,6 +96,8 @@ void job_set_next(Job *job, const char *step);
 /* 0: asked to stop; -EOPNOTSUPP: this kind never can; -EBUSY: too late. kind->cancel() itself resumes a job that waits. */
 int job_cancel(Job *job);
 bool job_cancellable(const Job *job);
+/* At the daemon's end: nothing is finished or undone. Jobs that a thread still works on are left to it. */
+void jobs_free(Manager *m);
 Job *job_find(Manager *m, uint64_t id);
 void job_print_steps(FILE *f);
 void job_set_progress(Job *job, const char *phase, double progress);

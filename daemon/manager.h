@@ -46,6 +46,7 @@ struct Region {
 	char *path;             /* object path */
 	char name[PML_NAME_LEN]; /* "dax0.0"; the last one known while missing */
 	bool on_bus;            /* InterfacesAdded was sent */
+	bool presence_moved;    /* by the last scan */
 };
 
 struct Lease {
@@ -182,6 +183,8 @@ Region *region_free(Region *r);
 bool region_refold(Region *r);
 /* Takes a newest scan over (does not take inv), presence steps, identity by extent, missing ones. */
 int regions_merge(Manager *m, const PmlInventory *inv);
+/* What the ledger knows of bytes that no present region covers is shown as missing regions; those without a past are dropped. */
+int regions_show_missing(Manager *m);
 /* Why it cannot be leased now, a sentence each; NULL-terminated, free with region_obstacles_free(). Empty: it can. */
 int region_obstacles(const Region *r, char ***ret);
 char **region_obstacles_free(char **l);
