@@ -208,6 +208,11 @@ int pending_set_uid(struct Pending *p, uint32_t uid)
 	return 0;
 }
 
+sd_bus_message *pending_call(struct Pending *p)
+{
+	return p->call;
+}
+
 void pending_remove(struct Pending *p)
 {
 	Manager *m;

@@ -79,6 +79,7 @@ void bus_reply_failure(sd_bus_message *call, int r, sd_bus_error *error);
 /* A pending call counts until its reply is made: bouncer.c. */
 int pending_add(Manager *m, sd_bus_message *call, struct Pending **ret);
 int pending_set_uid(struct Pending *p, uint32_t uid); /* -EDQUOT */
+sd_bus_message *pending_call(struct Pending *p); /* borrowed */
 void pending_remove(struct Pending *p);
 
 /* --- objects --- */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <inttypes.h>
+
 #include "bus.h"
+#include "change.h"
 #include "ops.h"
 #include "util.h"
 
@@ -39,7 +42,7 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 	static int get_##name(sd_bus *bus, const char *path, const char *interface, const char *property, \
 		sd_bus_message *reply, void *userdata, sd_bus_error *error)                        \
 	{                                                                                          \
-		const Lease *l = userdata;                                                         \
+		const _unused_ Lease *l = userdata;                                                \
                                                                                                    \
 		return append;                                                                     \
 	}
@@ -146,20 +149,6 @@ int lease_bus_revoke(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 	return give_back(m, call, uid, "evict", 0, error);
 }
 
-static void policy_applied(void *userdata, int r, const char *why)
-{
-	sd_bus_message *call = userdata;
-	OpError err;
-
-	if (r == 0) {
-		(void)sd_bus_reply_method_return(call, NULL);
-	} else {
-		(void)ledger_op_error(&err, r, why);
-		(void)sd_bus_reply_method_errorf(call, err.error, "%s", err.message);
-	}
-	sd_bus_message_unref(call);
-}
-
 int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
 {
 	const char *on_end = NULL, *after_fence = NULL;
@@ -184,11 +173,10 @@ int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 		r = bus_parse_after_fence(after_fence, &rec.after_fence, error);
 	if (r < 0)
 		return r;
-	/* A job writes the record with the state it read; two writers would undo each other. */
-	if (l->region->job || l->marked || !l->recorded)
+	if (l->marked || !l->recorded)
 		return bus_error(error, PML_ERROR_BUSY, "An operation has the lease; wait for its end.");
 
-	(void)snprintf(actor, sizeof(actor), "uid %u", uid);
+	(void)snprintf(actor, sizeof(actor), "uid %" PRIu32, uid);
 	txn = pml_txn_new(actor);
 	if (!txn)
 		return -ENOMEM;
@@ -197,8 +185,5 @@ int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 		pml_txn_free(txn);
 		return r;
 	}
-	r = manager_apply(m, txn, policy_applied, sd_bus_message_ref(call));
-	if (r < 0)
-		sd_bus_message_unref(call);
-	return r;
+	return change_start(m, l->region, l, uid, txn, call, error);
 }

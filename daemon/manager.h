@@ -35,6 +35,7 @@ struct Region {
 	LIST_ENTRY(Region) regions;
 	char id[PML_NAME_LEN];
 	PmlRegion *host;        /* the newest scan's view; NULL while missing */
+	PmlRegion *last;        /* as host, and kept while missing: what a fence and a proof of a vanished device go by */
 	PmlExtent extent;       /* also while missing */
 	PmlPresence presence;
 	PmlExtentRecord record; /* folded view of the ledger: content, owner, use, reason */
@@ -89,6 +90,8 @@ struct Manager {
 	const VirtOps *virt_ops;
 	/* Replaced by tests: how the host is scanned. */
 	int (*scan)(PmlInventory **ret);
+	/* Replaced by tests: how a proof is made; NULL: pml_proof_collect(). */
+	int (*prove)(const PmlProofRequest *req, PmlProof **ret);
 	Virt *virt;
 	PmlLedger *ledger; /* EXEC_LEDGER's, once started */
 	int marks_fd;
@@ -110,6 +113,7 @@ struct Manager {
 	sd_event_source *bus_retry;
 	uint64_t bus_retry_usec;
 	bool bus_ready;          /* the name is ours */
+	struct AfterFence *after_fence; /* machines that libvirt has yet to pause or destroy: after-fence.c */
 	int uevent_fd;
 	sd_event_source *uevent_source;
 	void (*on_ready)(Manager *m); /* main.c: the bus name is there, or the bus is not */

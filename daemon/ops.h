@@ -39,6 +39,9 @@ void manager_libvirt_connected(Manager *m);
 /* After the ledger, the marks and the first scan are there, before the loop: finishes or undoes what an earlier run left. */
 int recover(Manager *m);
 
+/* At the daemon's end: forgets what waits for libvirt. A machine that is frozen stays so, which is safe, and is on the disk. */
+void after_fence_free_all(Manager *m);
+
 /* Frees region->watches. */
 void op_watches_free(Region *region);
 

@@ -79,6 +79,7 @@ Region *region_free(Region *r)
 	op_watches_free(r);
 	sd_event_source_disable_unref(r->retry);
 	pml_region_unref(r->host);
+	pml_region_unref(r->last);
 	free(r->path);
 	free(r);
 	return NULL;
@@ -169,6 +170,10 @@ static int region_take_host(Region *r, PmlRegion *host)
 		return e;
 	pml_region_unref(r->host);
 	r->host = host ? pml_region_ref(host) : NULL;
+	if (host) {
+		pml_region_unref(r->last);
+		r->last = pml_region_ref(host);
+	}
 	region_presence(r, host ? presence_of(host) : PML_PRESENCE_EV_VANISHED);
 	region_announce(r);
 	if (differs || r->presence_moved)
