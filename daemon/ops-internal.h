@@ -42,9 +42,13 @@ void watch_drop(Region *region, bool holder);
  * Begins, or does nothing where it has begun. Goes on in the background until libvirt has done it or the machine is gone; a machine that
  * is frozen stays so until then. frozen: thaw it, and put that into the ledger.
  */
-int after_fence_begin(Lease *lease, bool frozen);
+int after_fence_begin(Manager *m, const PmlLeaseRecord *rec, bool frozen);
 /* libvirt is connected again: what waits for it is tried again. */
 void after_fence_retry(Manager *m);
+/* True while the machine of this lease is to be taken as frozen by us. */
+bool after_fence_frozen(Manager *m, const char *lease_id);
+/* The lease's record has moved: what only waited for that is written. */
+void after_fence_poke(Manager *m);
 void after_fence_free_all(Manager *m);
 
 /* --- op-lease.c --- */
