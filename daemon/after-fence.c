@@ -82,6 +82,8 @@ static int after_fence_run(void *data)
 		thaw(a);
 		return 0;
 	}
+	if (!a->virt)
+		return VIRT_UNAVAILABLE;
 	/* Before a destroy too: a paused QEMU answers the polite signal, one that spins waits for the impolite. */
 	r = a->ops->pause(a->virt, a->domain, thaw, a, &a->why);
 	if (a->policy == PML_AFTER_FENCE_DESTROY && (r == 0 || r == VIRT_REFUSED || r == VIRT_AMBIGUOUS)) {
@@ -177,7 +179,7 @@ static void on_run_done(void *data, int r)
 	}
 	log_full(LOG_WARNING, &fields, "Domain %s could not be %s after its memory was taken%s: %s. Trying again.",
 		a->domain_name, a->policy == PML_AFTER_FENCE_DESTROY ? "destroyed" : "paused",
-		a->frozen ? ", and stays frozen" : "", a->why ? a->why : r < 0 ? strerror(-r) : "libvirt gave no reason");
+		a->frozen ? ", and stays frozen" : "", a->why ? a->why : r < 0 ? strerror(-r) : r == VIRT_UNAVAILABLE ? "libvirt is not connected" : "libvirt gave no reason");
 	free(a->why);
 	a->why = NULL;
 	try_later(a);
@@ -193,6 +195,7 @@ static void after_fence_try(AfterFence *a)
 		write_thawed(a);
 		return;
 	}
+	a->virt = a->manager->libvirt_connected ? a->manager->virt : NULL;
 	a->running = true;
 	r = exec_submit(a->manager->exec, EXEC_URGENT, NULL, after_fence_run, on_run_done, a);
 	if (r < 0) {
@@ -218,7 +221,6 @@ int after_fence_begin(Manager *m, const PmlLeaseRecord *rec, bool frozen)
 		return -ENOMEM;
 	a->manager = m;
 	a->ops = m->virt_ops;
-	a->virt = m->virt;
 	a->policy = rec->after_fence;
 	a->vmm_pid = rec->vmm_pid;
 	a->vmm_start = rec->vmm_start;
@@ -239,7 +241,6 @@ void after_fence_retry(Manager *m)
 	for (AfterFence *a = m->after_fence, *next; a; a = next) {
 		next = a->next;
 		a->retry_usec = 0;
-		a->virt = m->virt;
 		after_fence_try(a);
 	}
 }

@@ -85,9 +85,14 @@ void settle_retry_later(Region *region)
 
 int op_settle_kick(Region *region)
 {
+	const Lease *lease = region->lease;
 	SettleData *d;
 	int r;
 
+	/* A region that was missing when the host came up is back. */
+	if (lease && lease->recorded && region->host && !region->job && lease->record.state <= PML_LEASE_FENCING &&
+		lease->record.state != PML_LEASE_RESERVED && !pml_streq(lease->record.boot_id, region->manager->boot_id))
+		return evict_force(region, "the host has restarted");
 	if (!waits_for_settling(region))
 		return 0;
 	if (region->job) {

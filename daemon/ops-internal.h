@@ -49,7 +49,6 @@ void after_fence_retry(Manager *m);
 bool after_fence_frozen(Manager *m, const char *lease_id);
 /* The lease's record has moved: what only waited for that is written. */
 void after_fence_poke(Manager *m);
-void after_fence_free_all(Manager *m);
 
 /* --- op-lease.c --- */
 
@@ -66,8 +65,6 @@ bool lease_attach_outstanding(const Region *region);
 /* libvirt is there (again): jobs of op_recover_kind that wait for it go on. */
 void lease_jobs_libvirt_connected(Manager *m);
 int recover_lease_start(Lease *lease);
-
-extern const JobKind op_recover_kind;
 
 /* --- op-evict.c --- */
 

@@ -51,3 +51,4 @@ extern const JobKind op_release_kind;
 extern const JobKind op_settle_kind;
 extern const JobKind op_scrub_kind;
 extern const JobKind op_readmit_kind;
+extern const JobKind op_recover_kind;
