@@ -72,7 +72,6 @@ Manager *manager_free(Manager *m)
 	if (m->virt)
 		m->virt = m->virt_ops->free(m->virt);
 	m->exec = executors_free(m->exec);
-	after_fence_free_all(m);
 	uevent_stop(m);
 	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);
 	m->rescan_waiters_next = waiters_call(m->rescan_waiters_next, -ECANCELED);

@@ -9,6 +9,8 @@
 #include "ops-internal.h"
 #include "util.h"
 
+#define FORCE_RETRY_USEC (20 * USEC_PER_MSEC)
+
 static bool is_evict(const Job *job)
 {
 	return job && (job->kind == &op_evict_kind || job->kind == &op_release_kind);
@@ -207,6 +209,25 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 	return r;
 }
 
+static int on_force_again(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	Region *region = userdata;
+
+	sd_event_source_disable_unref(region->retry);
+	region->retry = NULL;
+	/* The end of a domain and the loss of a device are for good. */
+	return evict_force(region, "its domain has ended or its device is gone");
+}
+
+/* Something short has the region (a policy is being written); the reason will not be announced again. */
+static int force_later(Region *region)
+{
+	sd_event_source_disable_unref(region->retry);
+	region->retry = NULL;
+	return sd_event_add_time_relative(region->manager->event, &region->retry, CLOCK_BOOTTIME, FORCE_RETRY_USEC, 1,
+		on_force_again, region);
+}
+
 int evict_force(Region *region, const char *why)
 {
 	EvictData *d;
@@ -216,10 +237,10 @@ int evict_force(Region *region, const char *why)
 		hurry(region->job);
 		return 0;
 	}
-	if (region->job && !lease_job_replaceable(region->job))
-		return -EBUSY;
-	if (!region->lease)
+	if (!region->lease || is_evict(region->job))
 		return 0;
+	if (region->job && !lease_job_replaceable(region->job))
+		return force_later(region);
 	log_full(LOG_NOTICE,
 		&(LogFields){ .region = region->id,
 			.lease = region->lease->record.id,
