@@ -124,10 +124,8 @@ static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline
 			(void)manager_apply(region->manager, TAKE_PTR(txn), on_shortened, NULL);
 		pml_txn_free(txn);
 	}
-	if (lease && lease->deadline && sd_event_source_set_time(lease->deadline, deadline_usec) >= 0 &&
-		sd_event_source_set_enabled(lease->deadline, SD_EVENT_ONESHOT) >= 0)
-		r = 0;
-	else if (pml_streq(job->kind->steps[job->step].name, "drain"))
+	/* A timer that cannot be moved bounds nothing. */
+	if (lease && lease->deadline && sd_event_source_set_time(lease->deadline, deadline_usec) < 0)
 		hurry(job);
 	*ret_job = job;
 	return 0;
@@ -179,9 +177,9 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 
 	if (deadline_usec > m->config.deadline_max_usec)
 		return op_error(err, PML_ERROR_INVALID,
-			"A deadline is at most %" PRIu64 " s from now. Give a shorter one; the guest is asked at once in any "
+			"A deadline is at most %llu s from now. Give a shorter one; the guest is asked at once in any "
 			"case.",
-			m->config.deadline_max_usec / USEC_PER_SEC);
+			(unsigned long long)(m->config.deadline_max_usec / USEC_PER_SEC));
 	deadline = pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
 
 	if (release && !region->lease)

@@ -158,8 +158,9 @@ static JobNext virt_failed(Job *job, int r)
 			"it is free.",
 			why);
 		break;
-	default: /* VIRT_REFUSED */
+	case VIRT_REFUSED:
 		job_set_error(job, PML_ERROR_FAILED, "libvirt refused: %s", why);
+		break;
 	}
 	return JOB_FAIL;
 }
@@ -445,8 +446,6 @@ static JobNext active_prepare(Job *job)
 
 static JobNext active_done(Job *job, int r)
 {
-	LeaseData *d = job->data;
-
 	/* Asked too late to be cancelled. */
 	if (r == 0)
 		job->cancelled = false;

@@ -200,8 +200,6 @@ static bool cancelled(Job *job)
 
 static JobNext prove_done(Job *job, int r)
 {
-	const SettleData *d = job->data;
-
 	if (cancelled(job))
 		return JOB_FAIL;
 	if (r < 0) {
