@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "exec.h"
 
@@ -69,15 +70,36 @@ struct Job {
 	char message[512];
 	uint32_t uid;    /* who asked */
 	Job *next;
+	/* The engine's own. */
+	char *path;                  /* object path; NULL for internal kinds */
+	sd_event_source *defer;      /* the next turn of the loop drives the job */
+	const char *next_step;       /* job_set_next() */
+	uint64_t announced_usec;     /* CLOCK_MONOTONIC of the last PropertiesChanged */
+	bool waiting_done; /* done, not prepare, said JOB_WAIT */
 };
 
 /* All kinds of jobs: for --list-steps and for the tests. NULL-terminated. */
 extern const JobKind *const job_kinds[];
 
-/* Creates a job, announces it (JobNew) and starts it at step 0 from the event loop. Takes data, also on failure. -EBUSY: the region has a job. */
+/*
+ * Creates a job, announces it (JobNew) and starts it at step 0 from the event loop. Takes data, also on failure.
+ * -EBUSY: the region has a job. -EDQUOT: too many jobs were asked for by others than root.
+ *
+ * Order at the end: the region's and the lease's hold is dropped, then kind->finished() (which may start the next job on the
+ * same region), then JobRemoved, then data_free.
+ */
 int job_start(Manager *m, const JobKind *kind, Region *region, Lease *lease, uint32_t uid, void *data, Job **ret);
+/* A job that waits goes on from the event loop: runs the step's run, or its done(job, 0) where it has none. Else: nothing. */
 void job_resume(Job *job);
+/* The step to go on with instead of the following one (name: of the same kind). For prepare and done. */
+void job_set_next(Job *job, const char *step);
+/* 0: asked to stop; -EOPNOTSUPP: this kind never can; -EBUSY: too late. kind->cancel() itself resumes a job that waits. */
 int job_cancel(Job *job);
+bool job_cancellable(const Job *job);
+/* At the daemon's end: nothing is finished or undone. Jobs that a thread still works on are left to it. */
+void jobs_free(Manager *m);
+Job *job_find(Manager *m, uint64_t id);
+void job_print_steps(FILE *f);
 void job_set_progress(Job *job, const char *phase, double progress);
 /* Records the named error that the job ends with; a sentence that says what to do. */
 void job_set_error(Job *job, const char *error, const char *format, ...) __attribute__((__format__(printf, 3, 4)));

@@ -61,3 +61,19 @@
 #define PML_MARKS_DIR   "marks"
 
 #define PML_ALIAS_PREFIX "ua-pmemlease-" /* libvirt keeps aliases that begin with "ua-" */
+
+/* Kinds of messages in the journal: MESSAGE_ID=. Never reused for another meaning. */
+#define PML_MESSAGE_LEASE_STATE   "070e7865edbe4cc28c96859e1e13bff0" /* a lease moved */
+#define PML_MESSAGE_REGION_STATE  "070e7865edbe4cc28c96859e1e13bff1" /* presence, use or content moved */
+#define PML_MESSAGE_STUCK         "070e7865edbe4cc28c96859e1e13bff2" /* a fence could not be proved */
+#define PML_MESSAGE_REGION_LOST   "070e7865edbe4cc28c96859e1e13bff3" /* a leased region was unbound or left behind our back */
+#define PML_MESSAGE_LEDGER_FAILED "070e7865edbe4cc28c96859e1e13bff4" /* the disk refused a write */
+#define PML_MESSAGE_JOB_FAILED    "070e7865edbe4cc28c96859e1e13bff5"
+#define PML_MESSAGE_REFUSED_START "070e7865edbe4cc28c96859e1e13bff6" /* corrupt or newer ledger */
+
+#define PML_POLKIT_NAME "org.freedesktop.PolicyKit1"
+#define PML_POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
+#define PML_POLKIT_IF   "org.freedesktop.PolicyKit1.Authority"
+
+/* In the daemon's environment: KIND/STEP/before or KIND/STEP/after, where it kills itself. For the crash tests. */
+#define PML_ENV_CRASH_AT "PMEMLEASED_CRASH_AT"

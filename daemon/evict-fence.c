@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Mark, fence, prove: the part of an eviction that begins when its deadline passes, whatever libvirt, the guest, the ledger's
+ * disk or the bus are doing. Nothing here may call any of them.
+ */
+
+#include <poll.h>
+
+#include "evict.h"
+#include "log.h"
+#include "ops-internal.h"
+#include "util.h"
+
+/* How long a machine may be looked for whose process was never learnt (its attach was still going on). */
+#define FIND_MACHINE_USEC USEC_PER_SEC
+
+int evict_mark_run(void *userdata)
+{
+	EvictData *d = userdata;
+	PmlMark mark = { .state = PML_LEASE_FENCING, .frozen = true };
+	int r;
+
+	d->ran = true;
+	if (!d->leased)
+		return 0;
+	(void)PML_STRCPY(mark.lease, d->rec.id);
+	r = pml_mark_write(d->marks_fd, &mark);
+	/* The ledger has the intent: without the mark a restart fences again, which is right too. */
+	if (r < 0)
+		log_warning("Could not mark the fence of lease %s in /run: %s. Going on.", d->rec.id, strerror(-r));
+	return 0;
+}
+
+static void take_machine(EvictData *d, const PmlProof *proof)
+{
+	_cleanup_free_ char *cgroup = NULL;
+	const PmlHolder *h;
+	size_t i;
+
+	pml_proof_foreach_holder(proof, i, h)
+	{
+		if (cgroup || pml_cgroup_of_machine(h->pid, &cgroup) < 0)
+			continue;
+		if (PML_STRCPY(d->rec.vmm_cgroup, cgroup) < 0)
+			continue;
+		d->rec.vmm_pid = h->pid;
+		d->rec.vmm_start = h->start_ticks;
+	}
+}
+
+static void machine_of_holders(EvictData *d)
+{
+	PmlProof *proof = NULL;
+
+	if (op_prove(d->manager, d->host, "none", false, FIND_MACHINE_USEC, &proof) < 0)
+		return;
+	take_machine(d, proof);
+	pml_proof_free(proof);
+}
+
+/* The pidfd is held over the fence, so that the pid stays what was checked. */
+static int machine_to_freeze(EvictData *d, char **ret_cgroup)
+{
+	_cleanup_free_ char *cgroup = NULL;
+	_cleanup_close_ int fd = -EBADF;
+
+	if (!d->leased)
+		return -EBADF;
+	if (d->rec.vmm_pid == 0)
+		machine_of_holders(d);
+	if (op_pidfd_open(d->rec.vmm_pid, d->rec.vmm_start, &fd) < 0) {
+		d->vmm_gone = d->rec.vmm_pid != 0;
+		return -EBADF;
+	}
+	if (pml_cgroup_of_machine(d->rec.vmm_pid, &cgroup) >= 0) {
+		(void)PML_STRCPY(d->rec.vmm_cgroup, cgroup);
+		*ret_cgroup = TAKE_PTR(cgroup);
+	}
+	return TAKE_FD(fd);
+}
+
+int evict_fence_run(void *userdata)
+{
+	EvictData *d = userdata;
+	_cleanup_free_ char *cgroup = NULL;
+	_cleanup_close_ int pidfd = -EBADF;
+	PmlFenceRequest req;
+
+	d->ran = true;
+	if (!d->host) {
+		d->fence.region_gone = true;
+		return 0;
+	}
+	pidfd = machine_to_freeze(d, &cgroup);
+	req = (PmlFenceRequest){
+		.region = d->host,
+		.dax = d->manager->dax,
+		.machine_cgroup = cgroup,
+		.freeze_timeout_usec = d->freeze_timeout_usec,
+	};
+	d->fence_r = pml_fence_run(&req, &d->fence);
+	return d->fence_r;
+}
+
+/*
+ * Unreachable and unexplained count as proved behind a fence that succeeded: what is unbound can be reached through no descriptor,
+ * seen or in flight. It stays unbound until the last one is explained, which settle sees to.
+ */
+static bool proof_suffices(const EvictData *d, const PmlProof *proof)
+{
+	switch (pml_proof_verdict(proof)) {
+	case PML_PROOF_CLEAR:
+		return true;
+	case PML_PROOF_UNREACHABLE:
+	case PML_PROOF_UNEXPLAINED:
+		return d->fence_r == 0;
+	case PML_PROOF_REACHABLE:
+	case _PML_PROOF_VERDICT_MAX:
+	case _PML_PROOF_VERDICT_INVALID:
+		break;
+	}
+	return false;
+}
+
+static void fence_again(EvictData *d)
+{
+	PmlFenceRequest req = { .region = d->host, .dax = d->manager->dax };
+	PmlFenceResult result;
+
+	/* The machine stays as the first fence left it. */
+	d->fence_r = pml_fence_run(&req, &result);
+	if (d->fence_r == 0)
+		d->fence.level = result.level;
+}
+
+int evict_prove_run(void *userdata)
+{
+	EvictData *d = userdata;
+	uint64_t now = pml_now_usec(CLOCK_MONOTONIC), end = now + d->proof_timeout_usec;
+	PmlMark mark = { .state = PML_LEASE_STUCK, .frozen = d->fence.frozen };
+	int r = -ENODEV;
+
+	d->ran = true;
+	for (uint64_t pause_msec = 20; d->host && now < end; now = pml_now_usec(CLOCK_MONOTONIC), pause_msec *= 2) {
+		d->proof = pml_proof_free(d->proof);
+		r = op_prove(d->manager, d->host, pml_fence_level_to_string(d->fence.level), true, end - now, &d->proof);
+		d->proved = r >= 0 && proof_suffices(d, d->proof);
+		if (d->proved)
+			break;
+		fence_again(d);
+		/* Nobody announces that a page has gone from a table; the first repetitions come quickly. */
+		(void)poll(NULL, 0, (int)(pause_msec < 1000 ? pause_msec : 1000));
+	}
+	if (d->proof)
+		(void)pml_proof_to_json(d->proof, &d->proof_json);
+	/* Invariant 3: a proof that cannot be written down is none. */
+	d->proved = d->proved && d->proof_json;
+
+	/* An attach that was still going on when the fence began has got hold of a dead device. */
+	if (d->leased && d->rec.vmm_pid == 0 && d->proof)
+		take_machine(d, d->proof);
+	if (d->leased) {
+		(void)PML_STRCPY(mark.lease, d->rec.id);
+		mark.state = d->proved ? PML_LEASE_FENCED : PML_LEASE_STUCK;
+		mark.proof_json = d->proof_json;
+		r = pml_mark_write(d->marks_fd, &mark);
+		if (r < 0)
+			log_warning("Could not mark the proof of lease %s in /run: %s.", d->rec.id, strerror(-r));
+	}
+	return 0;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What a lease looks at outside of the main thread: who holds the region before, and what QEMU really maps after. */
+
+#include <sys/stat.h>
+
+#include "lease-job.h"
+#include "log.h"
+#include "ops-internal.h"
+#include "util.h"
+
+#define CMDLINE_MAX (256 * 1024)
+
+LeaseData *lease_data_new(Manager *m, Region *region)
+{
+	LeaseData *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->manager = m;
+	d->region = region;
+	d->dax = m->dax;
+	d->ops = m->virt_ops;
+	d->virt = m->virt;
+	d->proof_timeout_usec = m->config.proof_timeout_usec;
+	if (region->host)
+		d->host = pml_region_ref(region->host);
+	return d;
+}
+
+void lease_data_free(void *userdata)
+{
+	LeaseData *d = userdata;
+
+	ledger_change_clear(&d->change);
+	sd_event_source_disable_unref(d->timer);
+	pml_region_unref(d->host);
+	pml_proof_free(d->proof);
+	free(d->why);
+	free(d);
+}
+
+int lease_change_run(void *userdata)
+{
+	LeaseData *d = userdata;
+
+	return ledger_change_run(&d->change);
+}
+
+int lease_node_check(const LeaseData *d)
+{
+	PmlBinding binding;
+	struct stat st;
+	int r;
+
+	r = d->dax->binding(d->dax->userdata, d->host, &binding);
+	if (r < 0)
+		return r;
+	if (binding != PML_BINDING_DEVICE_DAX)
+		return -ENXIO;
+	/* libvirt opens by path: not through a symbolic link that somebody put there, nor a node that means another device. */
+	if (lstat(pml_region_path(d->host), &st) < 0)
+		return -errno;
+	if (!S_ISCHR(st.st_mode) || st.st_rdev != pml_region_devno(d->host))
+		return -ESTALE;
+	return 0;
+}
+
+int lease_holders_run(void *userdata)
+{
+	LeaseData *d = userdata;
+	int r;
+
+	r = lease_node_check(d);
+	if (r < 0)
+		return r;
+	d->proof = pml_proof_free(d->proof);
+	r = op_prove(d->manager, d->host, "none", false, d->proof_timeout_usec, &d->proof);
+	if (r < 0)
+		return r;
+	return pml_proof_verdict(d->proof) == PML_PROOF_CLEAR ? 0 : 1;
+}
+
+/* QEMU carries the domain's UUID among its arguments (libvirt src/qemu/qemu_command.c: -uuid). */
+static bool is_machine_of(pid_t pid, const char *uuid)
+{
+	_cleanup_free_ char *text = NULL;
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[64];
+	size_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	f = fopen(path, "re");
+	text = malloc(CMDLINE_MAX);
+	if (!f || !text)
+		return false;
+	n = fread(text, 1, CMDLINE_MAX, f);
+	return memmem(text, n, uuid, strlen(uuid)) != NULL;
+}
+
+int lease_check_run(void *userdata)
+{
+	LeaseData *d = userdata;
+	const PmlHolder *h;
+	size_t i;
+	int r;
+
+	d->mapped = false;
+	if (!d->host)
+		return -ENODEV;
+	d->proof = pml_proof_free(d->proof);
+	r = op_prove(d->manager, d->host, "none", false, d->proof_timeout_usec, &d->proof);
+	if (r < 0)
+		return r;
+	pml_proof_foreach_holder(d->proof, i, h)
+	{
+		_cleanup_free_ char *cgroup = NULL;
+		bool it = d->checked_active ? h->pid == d->rec.vmm_pid && h->start_ticks == d->rec.vmm_start :
+					      is_machine_of(h->pid, d->rec.domain);
+
+		if (!it || h->mapped_bytes < pml_region_size_bytes(d->host)) {
+			log_full(LOG_WARNING, &(LogFields){ .lease = d->rec.id, .region = d->rec.region },
+				"Process %d (%s) holds region %s as well.", (int)h->pid, h->command, d->rec.region);
+			continue;
+		}
+		d->mapped = true;
+		if (d->checked_active)
+			continue;
+		d->rec.vmm_pid = h->pid;
+		d->rec.vmm_start = h->start_ticks;
+		if (pml_cgroup_of_machine(h->pid, &cgroup) < 0 || PML_STRCPY(d->rec.vmm_cgroup, cgroup) < 0)
+			d->rec.vmm_cgroup[0] = 0;
+	}
+	return 0;
+}

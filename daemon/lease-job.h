@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The data of a job that makes a lease, or that finishes or undoes one after a restart. */
+
+#include "manager.h"
+
+typedef struct LeaseData {
+	Manager *manager;
+	LedgerChange change;
+
+	/* --- main thread --- */
+	Region *region;      /* also after an eviction took the job's place */
+	bool replaced;       /* an eviction has the region: what comes back late is only cleaned up */
+	bool orphan;         /* … and could not be started */
+	Job *evict;          /* waits for the write that was running */
+	bool attaching;      /* libvirt has been asked and has not answered */
+	bool checked_active; /* after a restart: an active lease, looked at again */
+	sd_event_source *timer;
+	uint64_t retry_usec;
+
+	/* --- read and written by the steps' run --- */
+	char domain_arg[PML_NAME_LEN];
+	bool owner_given;
+	PmlLeaseRecord rec;
+	PmlRegion *host;
+	const PmlDaxOps *dax;
+	const VirtOps *ops;
+	Virt *virt;
+	uint64_t proof_timeout_usec;
+	VirtMemory mem;
+	VirtDomain found;
+	char *why;
+	PmlProof *proof;
+	bool has_device;
+	bool mapped;
+} LeaseData;
+
+LeaseData *lease_data_new(Manager *m, Region *region);
+void lease_data_free(void *data);
+
+/* EXEC_WORK: what is really mapped, and by whom; fills vmm_pid, vmm_start, vmm_cgroup and `mapped`. */
+int lease_check_run(void *data);
+/* EXEC_WORK: nobody holds the region, and its node is the device that was scanned. 0, 1: held; negative errno. */
+int lease_holders_run(void *data);
+/* Any thread: the node at the region's path is the scanned device, bound to device_dax. 0, -ESTALE, -ENODEV, -ENXIO (unbound). */
+int lease_node_check(const LeaseData *d);
+int lease_change_run(void *data);
+
+/* True where an eviction has taken the region; the job's error is set. Every prepare and done asks this first. */
+bool lease_replaced(Job *job);
+/* Behind a write: lets the eviction go on that waits for it. */
+void lease_write_done(Job *job);
+/* The lease's machine is watched; its end is the end of the lease. */
+void lease_watch_vmm(Lease *lease);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "log.h"
+#include "manager.h"
+#include "util.h"
+
+void ledger_change_init(LedgerChange *c, Manager *m, PmlTxn *txn)
+{
+	*c = (LedgerChange){ .manager = m, .txn = txn };
+}
+
+void ledger_change_clear(LedgerChange *c)
+{
+	pml_txn_free(c->txn);
+	free(c->why);
+	free(c->leases);
+	free(c->extents);
+	*c = (LedgerChange){};
+}
+
+int ledger_change_run(LedgerChange *c)
+{
+	PmlLedger *ledger = c->manager->ledger;
+	int r = 0;
+
+	free(c->why);
+	c->why = NULL;
+	if (c->txn)
+		r = pml_ledger_apply(ledger, c->txn, &c->why);
+	if (r != 0)
+		return r;
+
+	/* It is on the disk: what fails from here on must not be told as a refusal. Memory is refreshed later then. */
+	r = pml_ledger_leases(ledger, false, &c->leases, &c->n_leases);
+	if (r >= 0)
+		r = pml_ledger_extents(ledger, &c->extents, &c->n_extents);
+	c->read = r >= 0;
+	return c->txn ? 0 : r;
+}
+
+static void log_lease_moved(const Lease *l, PmlLeaseState from, PmlLeaseState to)
+{
+	const PmlLeaseRecord *rec = &l->record;
+	bool stuck = to == PML_LEASE_STUCK;
+
+	log_full(stuck ? LOG_ERR : LOG_INFO,
+		&(LogFields){ .lease = rec->id,
+			.region = rec->region,
+			.domain = rec->domain,
+			.state_old = pml_lease_state_to_string(from),
+			.state_new = pml_lease_state_to_string(to),
+			.message_id = stuck ? PML_MESSAGE_STUCK : PML_MESSAGE_LEASE_STATE },
+		"Lease of %s to %s: %s, was %s.", rec->region_name, rec->domain_name[0] ? rec->domain_name : rec->domain,
+		pml_lease_state_to_string(to), pml_lease_state_to_string(from));
+}
+
+static int take_lease(Manager *m, const PmlLeaseRecord *rec)
+{
+	Lease *l = manager_find_lease(m, rec->id);
+	Region *region;
+	PmlLeaseState from;
+	int r;
+
+	if (!l) {
+		region = manager_find_region_by_extent(m, &rec->extent);
+		if (!region) {
+			r = region_new(m, rec->region, rec->region_name, &rec->extent, &region);
+			if (r < 0)
+				return r;
+		}
+		return lease_new(m, region, rec, true, &l);
+	}
+	from = l->record.state;
+	if (l->recorded && memcmp(&l->record, rec, sizeof(*rec)) == 0)
+		return 0;
+	l->record = *rec;
+	l->recorded = true;
+	if (from != rec->state)
+		log_lease_moved(l, from, rec->state);
+	lease_changed(l);
+	return 0;
+}
+
+static void take_released(Manager *m, const LedgerChange *c)
+{
+	Lease *l;
+
+	LIST_FOREACH(l, &m->leases, leases) {
+		bool found = false;
+
+		for (size_t i = 0; i < c->n_leases && !found; i++)
+			found = strcmp(c->leases[i].id, l->record.id) == 0;
+		if (found || !l->recorded || l->gone)
+			continue;
+		log_lease_moved(l, lease_state(l), PML_LEASE_RELEASED);
+		l->record.state = PML_LEASE_RELEASED;
+		l->record.deadline_usec = 0;
+		l->marked = false;
+		l->gone = true;
+		if (l->region->lease == l)
+			l->region->lease = NULL;
+		lease_changed(l);
+		region_changed(l->region);
+	}
+}
+
+static int take_view(Manager *m, LedgerChange *c)
+{
+	Region *region;
+	int r = 0;
+
+	free(m->extents);
+	m->extents = TAKE_PTR(c->extents);
+	m->n_extents = c->n_extents;
+	for (size_t i = 0; i < c->n_leases && r >= 0; i++)
+		r = take_lease(m, &c->leases[i]);
+	take_released(m, c);
+	LIST_FOREACH(region, &m->regions, regions)
+		if (region_refold(region))
+			region_changed(region);
+	if (r >= 0)
+		r = regions_show_missing(m);
+	leases_collect(m);
+	return r;
+}
+
+void ledger_change_done(LedgerChange *c, int r)
+{
+	Manager *m = c->manager;
+
+	if (r < 0)
+		log_full(LOG_ERR, &(LogFields){ .message_id = PML_MESSAGE_LEDGER_FAILED },
+			"The ledger cannot be written: %s.", strerror(-r));
+	if (r != 0)
+		return;
+	c->txn = pml_txn_free(c->txn);
+	if (c->read)
+		r = take_view(m, c);
+	free(c->leases);
+	free(c->extents);
+	c->leases = NULL;
+	c->extents = NULL;
+	if (c->read && r >= 0)
+		return;
+	/* On the disk, and not in memory: read again until it is. */
+	r = manager_apply(m, NULL, NULL, NULL);
+	if (r < 0)
+		log_error("Cannot read the ledger again: %s.", strerror(-r));
+}
+
+typedef struct Apply {
+	LedgerChange change;
+	void (*done)(void *data, int r, const char *why);
+	void *data;
+} Apply;
+
+static int apply_run(void *userdata)
+{
+	Apply *a = userdata;
+
+	return ledger_change_run(&a->change);
+}
+
+static void apply_done(void *userdata, int r)
+{
+	Apply *a = userdata;
+
+	ledger_change_done(&a->change, r);
+	if (a->done)
+		a->done(a->data, r, a->change.why);
+	ledger_change_clear(&a->change);
+	free(a);
+}
+
+int manager_apply(Manager *m, PmlTxn *txn, void (*done)(void *data, int r, const char *why), void *data)
+{
+	Apply *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a) {
+		pml_txn_free(txn);
+		return -ENOMEM;
+	}
+	ledger_change_init(&a->change, m, txn);
+	a->done = done;
+	a->data = data;
+	r = exec_submit(m->exec, EXEC_LEDGER, NULL, apply_run, apply_done, a);
+	if (r < 0) {
+		ledger_change_clear(&a->change);
+		free(a);
+	}
+	return r;
+}
+
+int ledger_op_error(OpError *err, int r, const char *why)
+{
+	switch (r) {
+	case PML_LEDGER_OVERLAP:
+		return op_error(err, PML_ERROR_BUSY, "%s", why ? why : "Another lease covers some of these bytes; release it first.");
+	case PML_LEDGER_ILLEGAL:
+		return op_error(err, PML_ERROR_BUSY, "%s",
+			why ? why : "The recorded state does not allow this; look at it with pmemlease status.");
+	case -ENOSPC:
+		return op_error(err, PML_ERROR_LEDGER,
+			"The disk of the ledger is full, so nothing new is begun; make room in the state directory and repeat.");
+	}
+	return op_error(err, PML_ERROR_LEDGER,
+		"The ledger cannot be written (%s), so nothing new is begun; mend the disk of the state directory and repeat.",
+		strerror(r < 0 ? -r : EIO));
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdarg.h>
+#include <sys/stat.h>
+
+#include "bus.h"
+#include "log.h"
+#include "manager.h"
+#include "ops.h"
+#include "uevent.h"
+#include "util.h"
+
+typedef struct RescanWaiter {
+	struct RescanWaiter *next;
+	void (*done)(void *data, int r);
+	void *data;
+} RescanWaiter;
+
+int op_error(OpError *err, const char *error, const char *format, ...)
+{
+	va_list ap;
+
+	(void)snprintf(err->error, sizeof(err->error), "%s", error);
+	va_start(ap, format);
+	(void)vsnprintf(err->message, sizeof(err->message), format, ap);
+	va_end(ap);
+	return 1;
+}
+
+int manager_new(sd_event *event, const Config *config, Manager **ret)
+{
+	Manager *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	m->event = sd_event_ref(event);
+	m->config = *config;
+	m->dax = &pml_dax_ops;
+	m->virt_ops = &virt_libvirt_ops;
+	m->scan = pml_inventory_scan;
+	m->marks_fd = -EBADF;
+	m->uevent_fd = -EBADF;
+	LIST_INIT(&m->regions);
+	LIST_INIT(&m->leases);
+	r = executors_new(event, &m->exec);
+	if (r < 0) {
+		manager_free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+static RescanWaiter *waiters_call(RescanWaiter *list, int r)
+{
+	while (list) {
+		RescanWaiter *w = list;
+
+		list = w->next;
+		w->done(w->data, r);
+		free(w);
+	}
+	return NULL;
+}
+
+Manager *manager_free(Manager *m)
+{
+	if (!m)
+		return NULL;
+	/* libvirt's threads post to the executors, so they end first. Then the ledger's transactions are brought to their end. */
+	if (m->virt)
+		m->virt = m->virt_ops->free(m->virt);
+	m->exec = executors_free(m->exec);
+	uevent_stop(m);
+	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);
+	m->rescan_waiters_next = waiters_call(m->rescan_waiters_next, -ECANCELED);
+	bus_stop(m);
+	after_fence_free_all(m);
+	jobs_free(m);
+	while (LIST_FIRST(&m->leases))
+		lease_free(LIST_FIRST(&m->leases));
+	while (LIST_FIRST(&m->regions))
+		region_free(LIST_FIRST(&m->regions));
+	pml_inventory_free(m->inventory);
+	pml_ledger_close(m->ledger);
+	closep(&m->marks_fd);
+	free(m->extents);
+	sd_event_unref(m->event);
+	free(m);
+	return NULL;
+}
+
+int manager_find_region(Manager *m, const char *name, Region **ret)
+{
+	Region *r, *found = NULL;
+
+	LIST_FOREACH(r, &m->regions, regions)
+		if (strcmp(r->id, name) == 0) {
+			*ret = r;
+			return 0;
+		}
+	LIST_FOREACH(r, &m->regions, regions)
+	{
+		const char *uuid = r->host ? pml_region_uuid(r->host) : NULL;
+
+		/* A missing region's last name may be another's by now: it is found by its id alone. */
+		if (!r->host || (strcmp(r->name, name) != 0 && !(uuid && strcmp(uuid, name) == 0)))
+			continue;
+		if (found)
+			return -ENOTUNIQ;
+		found = r;
+	}
+	if (!found)
+		return -ENOENT;
+	*ret = found;
+	return 0;
+}
+
+Region *manager_find_region_by_devno(Manager *m, dev_t devno)
+{
+	Region *r;
+
+	LIST_FOREACH(r, &m->regions, regions)
+		if (r->host && devno != 0 && pml_region_devno(r->host) == devno)
+			return r;
+	return NULL;
+}
+
+Region *manager_find_region_by_extent(Manager *m, const PmlExtent *e)
+{
+	Region *r;
+
+	LIST_FOREACH(r, &m->regions, regions)
+		if (pml_extent_equal(&r->extent, e))
+			return r;
+	return NULL;
+}
+
+Lease *manager_find_lease(Manager *m, const char *id)
+{
+	Lease *l;
+
+	LIST_FOREACH(l, &m->leases, leases)
+		if (strcmp(l->record.id, id) == 0)
+			return l;
+	return NULL;
+}
+
+typedef struct Scan {
+	Manager *manager;
+	int (*scan)(PmlInventory **ret);
+	PmlInventory *inventory;
+} Scan;
+
+static int scan_run(void *userdata)
+{
+	Scan *s = userdata;
+
+	return s->scan(&s->inventory);
+}
+
+/* What a scan found that somebody must act on: a lent region that is lent no more, one that came back. */
+static void regions_react(Manager *m)
+{
+	Region *r, *next;
+
+	for (r = LIST_FIRST(&m->regions); r; r = next) {
+		PmlLeaseState s = r->lease ? lease_state(r->lease) : PML_LEASE_RELEASED;
+		bool lent = s == PML_LEASE_ATTACHING || s == PML_LEASE_ACTIVE || s == PML_LEASE_DRAINING;
+
+		next = LIST_NEXT(r, regions);
+		if (lent && r->presence != PML_PRESENCE_ONLINE && !r->job)
+			log_full(LOG_WARNING,
+				&(LogFields){ .lease = r->lease->record.id,
+					.region = r->id,
+					.domain = r->lease->record.domain,
+					.message_id = PML_MESSAGE_REGION_LOST },
+				"Region %s is lent and was %s behind our back; its machine is fenced.", r->name,
+				r->presence == PML_PRESENCE_MISSING ? "removed" : "unbound");
+		if (lent && r->presence != PML_PRESENCE_ONLINE)
+			manager_region_lost(r);
+		else if (r->presence_moved && !r->job && r->record.use != PML_USE_FREE)
+			(void)op_settle_kick(r);
+	}
+}
+
+static int take_inventory(Manager *m, PmlInventory *inv)
+{
+	pml_inventory_free(m->inventory);
+	m->inventory = inv;
+	return regions_merge(m, inv);
+}
+
+static int scan_begin(Manager *m);
+
+static void scan_done(void *userdata, int r)
+{
+	Scan *s = userdata;
+	Manager *m = s->manager;
+	RescanWaiter *waiters = TAKE_PTR(m->rescan_waiters);
+
+	m->rescan_running = false;
+	if (r >= 0)
+		r = take_inventory(m, s->inventory);
+	free(s);
+	if (r < 0)
+		log_error("Cannot scan the host: %s.", strerror(-r));
+	else
+		regions_react(m);
+	(void)waiters_call(waiters, r);
+	if (!m->rescan_again)
+		return;
+	m->rescan_again = false;
+	m->rescan_waiters = TAKE_PTR(m->rescan_waiters_next);
+	r = scan_begin(m);
+	if (r < 0)
+		m->rescan_waiters = waiters_call(m->rescan_waiters, r);
+}
+
+static int scan_begin(Manager *m)
+{
+	Scan *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->manager = m;
+	s->scan = m->scan;
+	r = exec_submit(m->exec, EXEC_WORK, "scan", scan_run, scan_done, s);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	m->rescan_running = true;
+	return 0;
+}
+
+int manager_rescan(Manager *m, void (*done)(void *data, int r), void *data)
+{
+	RescanWaiter **list = m->rescan_running ? &m->rescan_waiters_next : &m->rescan_waiters;
+	RescanWaiter *w = NULL;
+	int r;
+
+	if (done) {
+		w = calloc(1, sizeof(*w));
+		if (!w)
+			return -ENOMEM;
+		w->done = done;
+		w->data = data;
+	}
+	if (m->rescan_running) {
+		m->rescan_again = true;
+	} else {
+		r = scan_begin(m);
+		if (r < 0) {
+			free(w);
+			return r;
+		}
+	}
+	if (w) {
+		w->next = *list;
+		*list = w;
+	}
+	return 0;
+}
+
+static int open_marks(Manager *m)
+{
+	_cleanup_free_ char *dir = NULL;
+
+	if (asprintf(&dir, "%s/%s", m->config.runtime_dir, PML_MARKS_DIR) < 0)
+		return -ENOMEM;
+	/* systemd makes them for the service; a daemon started by hand makes the last part itself. */
+	if ((mkdir(m->config.runtime_dir, 0755) < 0 && errno != EEXIST) || (mkdir(dir, 0700) < 0 && errno != EEXIST))
+		return -errno;
+	m->marks_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return m->marks_fd < 0 ? -errno : 0;
+}
+
+static int open_ledger(Manager *m)
+{
+	_cleanup_free_ char *path = NULL, *why = NULL;
+	int r;
+
+	if (mkdir(m->config.state_dir, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	if (asprintf(&path, "%s/%s", m->config.state_dir, PML_LEDGER_FILE) < 0)
+		return -ENOMEM;
+	r = pml_ledger_open(path, &m->ledger, &why);
+	if (r <= 0)
+		return r;
+	log_full(LOG_CRIT, &(LogFields){ .message_id = PML_MESSAGE_REFUSED_START },
+		"The ledger %s %s, so nothing is started and nothing was changed: %s", path,
+		r == PML_LEDGER_NEWER ? "was made by a newer version" : "is corrupt", why ? why : "no details.");
+	return -EUCLEAN;
+}
+
+static int read_boot_id(Manager *m)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (!f)
+		return -errno;
+	if (!fgets(m->boot_id, sizeof(m->boot_id), f))
+		return -EIO;
+	m->boot_id[strcspn(m->boot_id, "\n")] = '\0';
+	return 0;
+}
+
+/* The loop does not run yet, and no thread has the ledger: what later goes through executors is called here directly. */
+static int load(Manager *m)
+{
+	LedgerChange change;
+	PmlInventory *inv = NULL;
+	int r;
+
+	ledger_change_init(&change, m, NULL);
+	r = ledger_change_run(&change);
+	ledger_change_done(&change, r);
+	ledger_change_clear(&change);
+	if (r < 0)
+		return r;
+	r = m->scan(&inv);
+	if (r < 0) {
+		log_error("Cannot scan the host: %s.", strerror(-r));
+		return r;
+	}
+	return take_inventory(m, inv);
+}
+
+static void on_virt(void *userdata, const VirtEvent *ev)
+{
+	Manager *m = userdata;
+
+	switch (ev->type) {
+	case VIRT_EV_CONNECTED:
+		log_info("Connected to libvirt.");
+		m->libvirt_connected = true;
+		manager_changed(m);
+		manager_libvirt_connected(m);
+		break;
+	case VIRT_EV_DISCONNECTED:
+		if (m->libvirt_connected)
+			log_warning("The connection to libvirt is lost; deadlines and fences go on without it.");
+		m->libvirt_connected = false;
+		manager_changed(m);
+		break;
+	case VIRT_EV_DOMAIN_STOPPED:
+		manager_domain_stopped(m, ev->domain);
+		break;
+	case VIRT_EV_DEVICE_REMOVED:
+	case VIRT_EV_MEMORY_FAILURE:
+		log_full(LOG_NOTICE, &(LogFields){ .domain = ev->domain }, "libvirt: %s of domain %s %s %s",
+			ev->type == VIRT_EV_DEVICE_REMOVED ? "device removed" : "memory failure", ev->domain, ev->alias,
+			ev->detail);
+		break;
+	}
+}
+
+int manager_start(Manager *m)
+{
+	int r;
+
+	r = open_ledger(m);
+	if (r < 0)
+		return r;
+	r = read_boot_id(m);
+	if (r >= 0)
+		r = open_marks(m);
+	if (r < 0)
+		return r;
+	/* Before the scan: what happens during it is heard. */
+	r = uevent_start(m);
+	if (r < 0)
+		log_warning("Cannot listen to the kernel's events (%s): changes of devices are seen at a reload only.", strerror(-r));
+	r = load(m);
+	if (r >= 0)
+		r = recover(m);
+	if (r < 0)
+		return r;
+	r = m->virt_ops->start(m->virt_ops->userdata, m->exec, m->config.libvirt_uri, on_virt, m, &m->virt);
+	if (r < 0)
+		return r;
+	return bus_start(m);
+}

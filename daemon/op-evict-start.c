@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What begins an eviction: an operator, a tenant, the end of a domain, a device that somebody unbound, a restart. */
+
+#include <inttypes.h>
+
+#include "evict.h"
+#include "log.h"
+#include "ops-internal.h"
+#include "util.h"
+
+#define FORCE_RETRY_USEC (20 * USEC_PER_MSEC)
+
+static bool is_evict(const Job *job)
+{
+	return job && (job->kind == &op_evict_kind || job->kind == &op_release_kind);
+}
+
+static bool is_draining(const Job *job)
+{
+	const char *step;
+
+	if (!is_evict(job))
+		return false;
+	step = job->kind->steps[job->step].name;
+	return pml_streq(step, "takeover") || pml_streq(step, "accept") || pml_streq(step, "drain") ||
+		pml_streq(step, "cancel");
+}
+
+static EvictData *evict_data_new(Manager *m)
+{
+	EvictData *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->manager = m;
+	d->after_fence = _PML_AFTER_FENCE_INVALID;
+	return d;
+}
+
+/* Nothing waits for the guest any more. */
+static void hurry(Job *job)
+{
+	EvictData *d = job->data;
+
+	d->past_drain = true;
+	if (pml_streq(job->kind->steps[job->step].name, "drain") ||
+		pml_streq(job->kind->steps[job->step].name, "cancel"))
+		job_resume(job);
+}
+
+static int start(Region *region, const JobKind *kind, uint32_t uid, EvictData *d, Job **ret)
+{
+	Job *lease_job = lease_job_replaceable(region->job) ? region->job : NULL, *job;
+	int r;
+
+	if (lease_job) {
+		d->took_over = true;
+		d->taking_over = lease_job_yield(lease_job);
+	}
+	r = job_start(region->manager, kind, region, d->taking_over ? NULL : region->lease, uid, d, &job);
+	if (r < 0) {
+		/* The lease job has lost the region: what it left is fenced by the daemon itself. */
+		if (lease_job)
+			lease_job_set_successor(lease_job, NULL);
+		return r;
+	}
+	if (lease_job)
+		lease_job_set_successor(lease_job, job);
+	if (ret)
+		*ret = job;
+	return 0;
+}
+
+/* --- an eviction that is running already --- */
+
+static void on_shortened(void *data, int r, const char *why)
+{
+	if (r != 0)
+		log_warning("A shorter deadline could not be recorded (%s); it holds while this daemon runs.",
+			why ? why : strerror(r < 0 ? -r : EIO));
+}
+
+/*
+ * A second evict may only hurry the first: an earlier deadline takes the place of the later one at once, in memory, since towards the fence the
+ * disk is not waited for; a later one is refused, so that nobody's deadline is silently put off.
+ */
+static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline, PmlAfterFence after_fence,
+	uint32_t uid, Job **ret_job, OpError *err)
+{
+	Job *job = region->job;
+	EvictData *d = job->data;
+	Lease *lease = job->lease;
+	PmlLeaseRecord rec;
+	PmlTxn *txn;
+	char span[32];
+	int r;
+
+	if (!is_draining(job) || d->forced)
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s is being taken back now (job %" PRIu64 "). Wait for that job.", region->id, job->id);
+	if (deadline_usec >= d->deadline_usec) {
+		uint64_t now = pml_now_usec(CLOCK_BOOTTIME);
+
+		(void)op_span(span, sizeof(span), d->deadline_usec > now ? d->deadline_usec - now : 0);
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s is being taken back already (job %" PRIu64 ", %s left). Give an earlier deadline to hurry "
+			"it, or cancel that job first.",
+			region->id, job->id, span);
+	}
+	d->deadline_usec = deadline_usec;
+	d->keep_offline = d->keep_offline || keep_offline;
+	if ((int)after_fence >= 0)
+		d->after_fence = after_fence;
+	if (lease && d->accepted) {
+		rec = lease->record;
+		rec.deadline_usec = deadline_usec;
+		rec.keep_offline = d->keep_offline;
+		if ((int)after_fence >= 0)
+			rec.after_fence = after_fence;
+		txn = op_txn_new(uid);
+		r = txn ? pml_txn_lease_update(txn, &rec) : -ENOMEM;
+		if (r >= 0)
+			(void)manager_apply(region->manager, TAKE_PTR(txn), on_shortened, NULL);
+		pml_txn_free(txn);
+	}
+	/* A timer that cannot be moved bounds nothing. */
+	if (lease && lease->deadline && sd_event_source_set_time(lease->deadline, deadline_usec) < 0)
+		hurry(job);
+	*ret_job = job;
+	return 0;
+}
+
+/* --- starters --- */
+
+static int refuse(Region *region, OpError *err)
+{
+	const Lease *lease = region->lease;
+	const Job *job = region->job;
+
+	if (lease && lease_state(lease) == PML_LEASE_FENCED)
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s was taken back from domain %s already; it stays unbound until its last holder is gone. See "
+			"`pmemlease verify %s` for who that is.",
+			region->id, lease->record.domain_name, region->id);
+	if (lease && lease_state(lease) == PML_LEASE_STUCK)
+		return op_error(err, PML_ERROR_STUCK,
+			"Region %s was fenced, but not proved: %s. It is proved again at the end of every process that holds "
+			"it; end those, or lift the quarantine with a reason.",
+			region->id, region->record.reason);
+	if (job && !is_evict(job) && !lease_job_replaceable(job) && job->kind != &op_settle_kind)
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s is busy with job %" PRIu64 " (%s). Wait for it, or cancel it, and evict again.", region->id,
+			job->id, job->kind->name);
+	if (lease)
+		return 0;
+	if (region->record.use == PML_USE_QUARANTINED)
+		return op_error(err, PML_ERROR_QUARANTINED,
+			"Region %s is quarantined (%s) and never lent; lift the quarantine with a reason first.", region->id,
+			region->record.reason);
+	if (region->record.use == PML_USE_EVICTED)
+		return op_error(err, PML_ERROR_BUSY, "Region %s is taken back and offline already%s%s.", region->id,
+			region->record.reason[0] ? ": " : "", region->record.reason);
+	if (job && job->kind == &op_settle_kind)
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s is being made ready again. Evict it again in a moment.", region->id);
+	return 0;
+}
+
+int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadline_usec, bool keep_offline,
+	PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err)
+{
+	bool release = pml_streq(kind, "release");
+	uint64_t deadline;
+	EvictData *d;
+	int r;
+
+	if (deadline_usec > m->config.deadline_max_usec)
+		return op_error(err, PML_ERROR_INVALID,
+			"A deadline is at most %llu s from now. Give a shorter one; the guest is asked at once in any "
+			"case.",
+			(unsigned long long)(m->config.deadline_max_usec / USEC_PER_SEC));
+	deadline = pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
+
+	if (release && !region->lease)
+		return op_error(err, PML_ERROR_NO_SUCH_LEASE, "Region %s is not leased; there is nothing to release.",
+			region->id);
+	if (is_evict(region->job))
+		return evict_again(region, deadline, keep_offline, after_fence, uid, ret_job, err);
+	r = refuse(region, err);
+	if (r != 0)
+		return r;
+	if (!region->lease && !region->host)
+		return op_error(err, PML_ERROR_NO_SUCH_REGION,
+			"Region %s is missing from this host; nothing can reach it here.", region->id);
+
+	d = evict_data_new(m);
+	if (!d)
+		return -ENOMEM;
+	d->deadline_usec = deadline;
+	d->keep_offline = keep_offline;
+	d->after_fence = after_fence;
+	(void)snprintf(d->reason, sizeof(d->reason), "kept offline: evicted by uid %u", uid);
+	r = start(region, release ? &op_release_kind : &op_evict_kind, uid, d, ret_job);
+	if (r == -EDQUOT)
+		return op_error(err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
+	return r;
+}
+
+static int on_force_again(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	Region *region = userdata;
+
+	sd_event_source_disable_unref(region->retry);
+	region->retry = NULL;
+	/* The end of a domain and the loss of a device are for good. */
+	return evict_force(region, "its domain has ended or its device is gone");
+}
+
+/* Something short has the region (a policy is being written); the reason will not be announced again. */
+static int force_later(Region *region)
+{
+	sd_event_source_disable_unref(region->retry);
+	region->retry = NULL;
+	return sd_event_add_time_relative(region->manager->event, &region->retry, CLOCK_BOOTTIME, FORCE_RETRY_USEC, 1,
+		on_force_again, region);
+}
+
+int evict_force(Region *region, const char *why)
+{
+	EvictData *d;
+
+	if (is_draining(region->job)) {
+		((EvictData *)region->job->data)->must = true;
+		hurry(region->job);
+		return 0;
+	}
+	if (!region->lease || is_evict(region->job))
+		return 0;
+	if (region->job && !lease_job_replaceable(region->job))
+		return force_later(region);
+	log_full(LOG_NOTICE,
+		&(LogFields){ .region = region->id,
+			.lease = region->lease->record.id,
+			.domain = region->lease->record.domain },
+		"Taking region %s back from domain %s now: %s.", region->id, region->lease->record.domain_name, why);
+	d = evict_data_new(region->manager);
+	if (!d)
+		return -ENOMEM;
+	d->forced = true;
+	d->deadline_usec = pml_now_usec(CLOCK_BOOTTIME);
+	(void)snprintf(d->reason, sizeof(d->reason), "%s", why);
+	return start(region, &op_evict_kind, 0, d, NULL);
+}
+
+int evict_continue(Lease *lease)
+{
+	EvictData *d = evict_data_new(lease->manager);
+
+	if (!d)
+		return -ENOMEM;
+	d->accepted = true;
+	d->keep_offline = lease->record.keep_offline;
+	d->deadline_usec = lease->record.deadline_usec;
+	(void)snprintf(d->reason, sizeof(d->reason), "kept offline: evicted");
+	return start(lease->region, &op_evict_kind, 0, d, NULL);
+}
+
+int evict_continue_unleased(Region *region)
+{
+	EvictData *d = evict_data_new(region->manager);
+
+	if (!d)
+		return -ENOMEM;
+	d->accepted = true;
+	d->keep_offline = true;
+	(void)snprintf(d->reason, sizeof(d->reason), "kept offline: evicted");
+	return start(region, &op_evict_kind, 0, d, NULL);
+}
+
+/* --- what is noticed --- */
+
+static bool may_have_mapping(const Lease *lease)
+{
+	switch (lease_state(lease)) {
+	case PML_LEASE_ATTACHING:
+	case PML_LEASE_ACTIVE:
+	case PML_LEASE_DRAINING:
+		return lease->recorded;
+	case PML_LEASE_RESERVED:
+	case PML_LEASE_FENCING:
+	case PML_LEASE_FENCED:
+	case PML_LEASE_STUCK:
+	case PML_LEASE_RELEASED:
+	case _PML_LEASE_STATE_MAX:
+	case _PML_LEASE_STATE_INVALID:
+		break;
+	}
+	return false;
+}
+
+void manager_region_lost(Region *region)
+{
+	if (!region->lease || !may_have_mapping(region->lease))
+		return;
+	(void)evict_force(region,
+		region->presence == PML_PRESENCE_MISSING ? "its device has gone" : "somebody else unbound its device");
+}
+
+void manager_domain_stopped(Manager *m, const char *uuid)
+{
+	Lease *lease;
+
+	LIST_FOREACH(lease, &m->leases, leases)
+		if (lease->region && lease->region->lease == lease && pml_streq(lease->record.domain, uuid) &&
+			may_have_mapping(lease))
+			(void)evict_force(lease->region, "its domain has ended");
+}

@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Taking a region back: evict, release, and what has the same end (the domain stopped, the device was unbound by somebody, a
+ * lease failed half way). From `mark` to `prove` nothing waits for the ledger, libvirt or the bus.
+ */
+
+#include "evict.h"
+#include "log.h"
+#include "ops-internal.h"
+#include "util.h"
+
+#define RECORD_RETRY_MIN_USEC (200 * USEC_PER_MSEC)
+#define RECORD_RETRY_MAX_USEC (30 * USEC_PER_SEC)
+#define THREAD_RETRY_USEC     (50 * USEC_PER_MSEC)
+
+static void evict_data_free(void *userdata)
+{
+	EvictData *d = userdata;
+
+	ledger_change_clear(&d->change);
+	sd_event_source_disable_unref(d->timer);
+	pml_region_unref(d->host);
+	pml_proof_free(d->proof);
+	free(d->proof_json);
+	free(d);
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	job_resume(userdata);
+	return 0;
+}
+
+static int resume_later(Job *job, uint64_t usec)
+{
+	EvictData *d = job->data;
+
+	sd_event_source_disable_unref(d->timer);
+	d->timer = NULL;
+	return sd_event_add_time_relative(job->manager->event, &d->timer, CLOCK_BOOTTIME, usec, 1, on_timer, job);
+}
+
+/* --- takeover: a lease job is in the middle of a write --- */
+
+static JobNext takeover_prepare(Job *job)
+{
+	EvictData *d = job->data;
+
+	if (d->taking_over) {
+		job_set_progress(job, "waiting for the lease's write", 0);
+		return JOB_WAIT;
+	}
+	job->skip = true;
+	return JOB_NEXT;
+}
+
+void evict_taken_over(Job *job)
+{
+	EvictData *d = job->data;
+
+	d->taking_over = false;
+	job->lease = job->region ? job->region->lease : NULL;
+	job_resume(job);
+}
+
+/* --- accept: the intent of the fence, on the disk --- */
+
+static int accept_txn(Job *job, PmlTxn *txn)
+{
+	EvictData *d = job->data;
+	Region *region = job->region;
+	PmlLeaseRecord rec;
+	int r;
+
+	if (!job->lease)
+		return pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_EVICT, NULL);
+	rec = job->lease->record;
+	if (rec.state == PML_LEASE_RESERVED) {
+		d->undone = true;
+		r = pml_txn_lease_step(txn, &rec, PML_LEASE_EV_UNDO, "evicted before anything was asked of libvirt");
+		if (r >= 0)
+			r = pml_txn_use_step(txn, region->id, &rec.extent, PML_USE_EV_LEASE_UNDONE, NULL);
+		if (r >= 0 && d->keep_offline)
+			r = pml_txn_use_step(txn, region->id, &rec.extent, PML_USE_EV_EVICT, NULL);
+		return r;
+	}
+	rec.deadline_usec = d->deadline_usec;
+	(void)PML_STRCPY(rec.boot_id, job->manager->boot_id);
+	rec.keep_offline = d->keep_offline;
+	if ((int)d->after_fence >= 0)
+		rec.after_fence = d->after_fence;
+	r = pml_txn_lease_step(txn, &rec, PML_LEASE_EV_DRAIN, job->kind->name);
+	if (r >= 0)
+		r = pml_txn_use_step(txn, region->id, &rec.extent, PML_USE_EV_EVICT, NULL);
+	return r;
+}
+
+static JobNext accept_prepare(Job *job)
+{
+	EvictData *d = job->data;
+	PmlTxn *txn;
+	int r;
+
+	if (d->forced || d->accepted) {
+		job->skip = true;
+		return JOB_NEXT;
+	}
+	if (d->took_over && !d->keep_offline && (!job->lease || !job->lease->recorded))
+		return JOB_DONE; /* The lease had not begun; nothing was lent. */
+
+	txn = op_txn_new(job->uid);
+	r = txn ? accept_txn(job, txn) : -ENOMEM;
+	if (r < 0) {
+		pml_txn_free(txn);
+		return op_fail(job, r, "begin the eviction");
+	}
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+static int change_run(void *userdata)
+{
+	EvictData *d = userdata;
+
+	return ledger_change_run(&d->change);
+}
+
+static JobNext accept_done(Job *job, int r)
+{
+	EvictData *d = job->data;
+
+	ledger_change_done(&d->change, r);
+	if (r != 0 && d->must && job->lease && job->lease->record.state != PML_LEASE_RESERVED) {
+		d->undone = false;
+		return JOB_NEXT;
+	}
+	if (r != 0) {
+		job_set_ledger_error(job, r, d->change.why);
+		return JOB_FAIL;
+	}
+	d->accepted = true;
+	if (!d->undone)
+		return JOB_NEXT;
+	/* The lease is released; what goes on is an eviction of a region that nobody leases. */
+	job->lease = NULL;
+	return d->keep_offline ? JOB_NEXT : JOB_DONE;
+}
+
+/* --- drain --- */
+
+static bool drain_over(const Job *job)
+{
+	const EvictData *d = job->data;
+
+	return d->forced || d->past_drain || !job->lease || pml_now_usec(CLOCK_BOOTTIME) >= d->deadline_usec;
+}
+
+static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	Job *job = userdata;
+	EvictData *d = job->data;
+
+	d->past_drain = true;
+	job_resume(job);
+	return 0;
+}
+
+static int arm_deadline(Job *job)
+{
+	EvictData *d = job->data;
+	Lease *lease = job->lease;
+
+	sd_event_source_disable_unref(lease->deadline);
+	lease->deadline = NULL;
+	return sd_event_add_time(job->manager->event, &lease->deadline, CLOCK_BOOTTIME, d->deadline_usec, 1, on_deadline,
+		job);
+}
+
+static void disarm_deadline(Job *job)
+{
+	if (!job->lease)
+		return;
+	sd_event_source_disable_unref(job->lease->deadline);
+	job->lease->deadline = NULL;
+}
+
+static JobNext drain_prepare(Job *job)
+{
+	if (drain_over(job)) {
+		job->skip = true;
+		job_set_next(job, "mark");
+		return JOB_NEXT;
+	}
+	/* No timer, no bound: fence now. */
+	if (arm_deadline(job) < 0) {
+		job->skip = true;
+		job_set_next(job, "mark");
+		return JOB_NEXT;
+	}
+	job_set_progress(job, "waiting for the guest", 0);
+	return JOB_WAIT;
+}
+
+static JobNext drain_done(Job *job, int r)
+{
+	if (!job->cancelled || drain_over(job)) {
+		disarm_deadline(job);
+		job_set_next(job, "mark");
+	}
+	return JOB_NEXT;
+}
+
+/* --- cancel: the deadline goes on running while the disk is told --- */
+
+static void on_cancel_written(void *userdata, int r, const char *why)
+{
+	Job *job = userdata;
+	EvictData *d = job->data;
+
+	d->telling--;
+	if (r == 0) {
+		d->cancel_written = true;
+	} else {
+		log_warning("The cancellation of an eviction could not be recorded (%s); it goes on.",
+			why ? why : strerror(r < 0 ? -r : EIO));
+		job->cancelled = false;
+	}
+	job_resume(job);
+}
+
+static JobNext cancel_prepare(Job *job)
+{
+	EvictData *d = job->data;
+	PmlLeaseRecord rec = job->lease->record;
+	PmlTxn *txn;
+	int r;
+
+	rec.deadline_usec = 0;
+	rec.keep_offline = false;
+	txn = op_txn_new(job->uid);
+	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_DRAIN_CANCELLED, NULL) : -ENOMEM;
+	if (r >= 0)
+		r = pml_txn_use_step(txn, job->region->id, &rec.extent, PML_USE_EV_EVICT_CANCELLED, NULL);
+	if (r >= 0) {
+		d->telling++;
+		r = manager_apply(job->manager, TAKE_PTR(txn), on_cancel_written, job);
+		if (r < 0)
+			d->telling--;
+	}
+	pml_txn_free(txn);
+	if (r < 0) {
+		job->cancelled = false;
+		return JOB_NEXT;
+	}
+	return JOB_WAIT;
+}
+
+static JobNext cancel_done(Job *job, int r)
+{
+	EvictData *d = job->data;
+
+	if (d->cancel_written && !d->past_drain) {
+		disarm_deadline(job);
+		job_set_error(job, PML_ERROR_CANCELLED,
+			"The eviction was cancelled; domain %s keeps region %s. Nothing was taken.",
+			job->lease->record.domain_name, job->region->id);
+		return JOB_FAIL;
+	}
+	job_set_next(job, drain_over(job) ? "mark" : "drain");
+	return JOB_NEXT;
+}
+
+static int evict_cancel(Job *job)
+{
+	const char *step = job->kind->steps[job->step].name;
+
+	if (!pml_streq(step, "drain") || !job->waiting || drain_over(job))
+		return -EBUSY;
+	job_resume(job);
+	return 0;
+}
+
+/* --- mark: from here on nothing waits for the disk --- */
+
+static void on_told(void *userdata, int r, const char *why)
+{
+	Job *job = userdata;
+	EvictData *d = job->data;
+
+	d->telling--;
+	if (r != 0)
+		log_warning("The fence of region %s could not be recorded yet (%s); its mark in /run says so.", job->region->id,
+			why ? why : strerror(r < 0 ? -r : EIO));
+	job_resume(job);
+}
+
+/* What leads from the disk's state to `fencing`. */
+static int fence_txn(Job *job, PmlTxn *txn, PmlLeaseRecord *rec)
+{
+	Region *region = job->region;
+	int r = 0;
+
+	switch (rec->state) {
+	case PML_LEASE_ATTACHING:
+	case PML_LEASE_ACTIVE:
+	case PML_LEASE_DRAINING:
+		r = pml_txn_lease_step(txn, rec, PML_LEASE_EV_FENCE, NULL);
+		rec->state = PML_LEASE_FENCING;
+		break;
+	case PML_LEASE_RESERVED:
+	case PML_LEASE_FENCING:
+	case PML_LEASE_FENCED:
+	case PML_LEASE_STUCK:
+	case PML_LEASE_RELEASED:
+	case _PML_LEASE_STATE_MAX:
+	case _PML_LEASE_STATE_INVALID:
+		break;
+	}
+	if (r >= 0 && (region->record.use == PML_USE_LEASED || region->record.use == PML_USE_FREE))
+		r = pml_txn_use_step(txn, region->id, &rec->extent, PML_USE_EV_EVICT, NULL);
+	return r;
+}
+
+static void tell_ledger(Job *job)
+{
+	EvictData *d = job->data;
+	PmlLeaseRecord rec = d->rec;
+	PmlTxn *txn;
+	int r;
+
+	/* The view that this would be built on is being replaced; the record brings everything up to date. */
+	if (d->telling > 0 || rec.state == PML_LEASE_FENCING)
+		return;
+	rec.frozen = true;
+	txn = op_txn_new(job->uid);
+	r = txn ? fence_txn(job, txn, &rec) : -ENOMEM;
+	if (r >= 0) {
+		d->telling++;
+		r = manager_apply(job->manager, TAKE_PTR(txn), on_told, job);
+		if (r < 0)
+			d->telling--;
+	}
+	pml_txn_free(txn);
+}
+
+static JobNext mark_prepare(Job *job)
+{
+	EvictData *d = job->data;
+	Manager *m = job->manager;
+	PmlRegion *host = job->region->host ? job->region->host : job->region->last;
+
+	disarm_deadline(job);
+	d->marks_fd = m->marks_fd;
+	d->leased = job->lease != NULL;
+	if (job->lease) {
+		d->rec = job->lease->record;
+		lease_set_mark(job->lease, PML_LEASE_FENCING);
+		tell_ledger(job);
+	}
+	if (!d->host && host)
+		d->host = pml_region_ref(host);
+	d->freeze_timeout_usec = m->config.freeze_timeout_usec;
+	d->proof_timeout_usec = m->config.proof_timeout_usec;
+	d->ran = false;
+	job_set_progress(job, "fencing", 0.25);
+	return JOB_NEXT;
+}
+
+/* True: there was no thread to run the step; it is repeated. */
+static bool repeat_step(Job *job, const char *step)
+{
+	EvictData *d = job->data;
+
+	if (d->ran || resume_later(job, THREAD_RETRY_USEC) < 0)
+		return false;
+	job_set_next(job, step);
+	return true;
+}
+
+static JobNext mark_done(Job *job, int r)
+{
+	return repeat_step(job, "mark") ? JOB_WAIT : JOB_NEXT;
+}
+
+static JobNext fence_prepare(Job *job)
+{
+	((EvictData *)job->data)->ran = false;
+	return JOB_NEXT;
+}
+
+static JobNext fence_done(Job *job, int r)
+{
+	EvictData *d = job->data;
+
+	if (repeat_step(job, "fence"))
+		return JOB_WAIT;
+	if (d->fence_r < 0)
+		log_full(LOG_ERR, &(LogFields){ .region = job->region->id, .lease = d->leased ? d->rec.id : NULL },
+			"The fence of region %s failed: %s. The proof decides.", job->region->id, strerror(-d->fence_r));
+	return JOB_NEXT;
+}
+
+static JobNext prove_prepare(Job *job)
+{
+	((EvictData *)job->data)->ran = false;
+	job_set_progress(job, "proving", 0.5);
+	return JOB_NEXT;
+}
+
+static JobNext prove_done(Job *job, int r)
+{
+	EvictData *d = job->data;
+
+	if (repeat_step(job, "prove"))
+		return JOB_WAIT;
+	if (job->lease)
+		lease_set_mark(job->lease, d->proved ? PML_LEASE_FENCED : PML_LEASE_STUCK);
+	return JOB_NEXT;
+}
+
+/* --- pause: in the background; a libvirt that hangs keeps nothing from its end --- */
+
+static JobNext pause_prepare(Job *job)
+{
+	EvictData *d = job->data;
+	int r;
+
+	if (d->leased && ((d->rec.vmm_pid > 0 && !d->vmm_gone) || d->fence.frozen)) {
+		r = after_fence_begin(job->manager, &d->rec, d->fence.frozen);
+		if (r < 0)
+			log_error("Domain %s cannot be paused: %s.", d->rec.domain_name, strerror(-r));
+	}
+	return JOB_NEXT;
+}
+
+static JobNext pause_done(Job *job, int r)
+{
+	EvictData *d = job->data;
+
+	job_set_progress(job, "recording the proof", 0.75);
+	return d->telling > 0 ? JOB_WAIT : JOB_NEXT;
+}
+
+/* --- record --- */
+
+static void stuck_reason(const EvictData *d, char *buf, size_t size)
+{
+	if (d->proof)
+		(void)snprintf(buf, size, "not proved: %.200s", pml_proof_summary(d->proof));
+	else
+		(void)snprintf(buf, size, "not proved: %s",
+			d->host ? "no proof could be made in time" : "the device is missing");
+}
+
+static int record_txn(Job *job, PmlTxn *txn)
+{
+	EvictData *d = job->data;
+	Region *region = job->region;
+	const PmlExtent *e = job->lease ? &job->lease->record.extent : &region->extent;
+	const char *offline = NULL;
+	char reason[PML_REASON_MAX];
+	int r;
+
+	stuck_reason(d, reason, sizeof(reason));
+	if (job->lease) {
+		PmlLeaseRecord rec = job->lease->record;
+
+		rec.frozen = after_fence_frozen(job->manager, rec.id);
+		if (d->rec.vmm_pid > 0 && rec.vmm_pid == 0) {
+			rec.vmm_pid = d->rec.vmm_pid;
+			rec.vmm_start = d->rec.vmm_start;
+			(void)PML_STRCPY(rec.vmm_cgroup, d->rec.vmm_cgroup);
+		}
+		r = fence_txn(job, txn, &rec);
+		rec.deadline_usec = 0;
+		if (r >= 0)
+			r = pml_txn_lease_step(txn, &rec, d->proved ? PML_LEASE_EV_PROVED : PML_LEASE_EV_UNPROVED,
+				d->proved ? pml_proof_summary(d->proof) : reason);
+		if (rec.keep_offline)
+			offline = d->reason;
+	} else {
+		r = region->record.use == PML_USE_FREE ?
+			pml_txn_use_step(txn, region->id, e, PML_USE_EV_EVICT, NULL) : 0;
+		offline = d->reason;
+	}
+	if (r >= 0 && d->proof_json)
+		r = pml_txn_proof(txn, job->lease ? job->lease->record.id : NULL, region->id, d->proof_json);
+	if (r >= 0 && d->proved && region->record.use != PML_USE_QUARANTINED)
+		r = pml_txn_use_step(txn, region->id, e, PML_USE_EV_FENCED, offline);
+	else if (r >= 0 && !d->proved)
+		r = pml_txn_use_step(txn, region->id, e, PML_USE_EV_QUARANTINE, reason);
+	return r;
+}
+
+static JobNext record_later(Job *job)
+{
+	EvictData *d = job->data;
+
+	d->retry_usec = d->retry_usec ? d->retry_usec * 2 : RECORD_RETRY_MIN_USEC;
+	if (d->retry_usec > RECORD_RETRY_MAX_USEC)
+		d->retry_usec = RECORD_RETRY_MAX_USEC;
+	job_set_progress(job, "waiting for the ledger's disk", 0.75);
+	if (resume_later(job, d->retry_usec) < 0)
+		return op_fail(job, -ENOMEM, "wait for the ledger's disk");
+	job_set_next(job, "record");
+	return JOB_WAIT;
+}
+
+static JobNext record_prepare(Job *job)
+{
+	EvictData *d = job->data;
+	PmlTxn *txn = op_txn_new(job->uid);
+	int r;
+
+	r = txn ? record_txn(job, txn) : -ENOMEM;
+	if (r < 0) {
+		pml_txn_free(txn);
+		return op_fail(job, r, "write down the proof");
+	}
+	ledger_change_clear(&d->change);
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+static int record_run(void *userdata)
+{
+	EvictData *d = userdata;
+	int r;
+
+	r = ledger_change_run(&d->change);
+	/* Left behind, it would say what the ledger says: a restart removes it. */
+	if (r == 0 && d->leased)
+		(void)pml_mark_remove(d->marks_fd, d->rec.id);
+	return r;
+}
+
+static JobNext record_done(Job *job, int r)
+{
+	EvictData *d = job->data;
+	char reason[PML_REASON_MAX];
+
+	ledger_change_done(&d->change, r);
+	if (r < 0) {
+		log_warning("The proof of region %s could not be recorded: %s. Its mark in /run has it; trying again.",
+			job->region->id, strerror(-r));
+		return record_later(job);
+	}
+	if (r > 0) {
+		/* The mark stays: nothing is lent while memory and disk disagree, and a restart fences again. */
+		job_set_ledger_error(job, r, d->change.why);
+		return JOB_FAIL;
+	}
+	if (job->lease)
+		lease_clear_mark(job->lease);
+	after_fence_poke(job->manager);
+	if (d->proved)
+		return JOB_DONE;
+	stuck_reason(d, reason, sizeof(reason));
+	job_set_error(job, PML_ERROR_STUCK,
+		"Region %s was fenced, but nobody could prove it (%s). It is quarantined and proved again at the end of every "
+		"process that holds it; or lift the quarantine with a reason.",
+		job->region->id, reason);
+	return JOB_FAIL;
+}
+
+static void evict_finished(Job *job, bool success)
+{
+	Region *region = job->region;
+	const EvictData *d = job->data;
+	Lease *lease = region->lease;
+
+	disarm_deadline(job);
+	/* The disk refused to accept: a lease half made has lost its job to this one, and must not stay. */
+	if (!success && d->took_over && lease && lease->record.state == PML_LEASE_ATTACHING) {
+		(void)evict_force(region, "its lease was being made when it was evicted");
+		return;
+	}
+	if (!success && d->took_over && lease && lease->record.state == PML_LEASE_RESERVED) {
+		(void)recover_lease_start(lease);
+		return;
+	}
+	settle_kick(region);
+}
+
+static const JobStep evict_steps[] = {
+	{ .name = "takeover", .prepare = takeover_prepare, .optional_skip = true },
+	{ .name = "accept",
+		.prepare = accept_prepare,
+		.where = EXEC_LEDGER,
+		.run = change_run,
+		.done = accept_done,
+		.optional_skip = true },
+	{ .name = "drain", .prepare = drain_prepare, .done = drain_done, .optional_skip = true },
+	{ .name = "cancel", .prepare = cancel_prepare, .done = cancel_done },
+	{ .name = "mark", .prepare = mark_prepare, .where = EXEC_FENCE, .run = evict_mark_run, .done = mark_done },
+	{ .name = "fence", .prepare = fence_prepare, .where = EXEC_FENCE, .run = evict_fence_run, .done = fence_done },
+	{ .name = "prove", .prepare = prove_prepare, .where = EXEC_FENCE, .run = evict_prove_run, .done = prove_done },
+	{ .name = "pause", .prepare = pause_prepare, .done = pause_done },
+	{ .name = "record", .prepare = record_prepare, .where = EXEC_LEDGER, .run = record_run, .done = record_done },
+};
+
+const JobKind op_evict_kind = {
+	.name = "evict",
+	.steps = evict_steps,
+	.n_steps = ELEMENTSOF(evict_steps),
+	.data_free = evict_data_free,
+	.cancel = evict_cancel,
+	.finished = evict_finished,
+};
+
+const JobKind op_release_kind = {
+	.name = "release",
+	.steps = evict_steps,
+	.n_steps = ELEMENTSOF(evict_steps),
+	.data_free = evict_data_free,
+	.cancel = evict_cancel,
+	.finished = evict_finished,
+};

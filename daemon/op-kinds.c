@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "change.h"
+#include "ops.h"
+
+const JobKind *const job_kinds[] = {
+	&op_lease_kind,
+	&op_evict_kind,
+	&op_release_kind,
+	&op_settle_kind,
+	&op_readmit_kind,
+	&op_scrub_kind,
+	&op_recover_kind,
+	&change_kind,
+	NULL,
+};

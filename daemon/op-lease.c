@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Lending a region. Up to `attaching` a failure is undone; from there on a guest may have written, and nothing but an eviction's
+ * proof ends the lease. An eviction takes a lease job's place at any time, so that its deadline holds while libvirt hangs in the attach.
+ */
+
+#include <inttypes.h>
+
+#include "lease-job.h"
+#include "log.h"
+#include "ops-internal.h"
+#include "util.h"
+
+/* --- an eviction takes the region over --- */
+
+bool lease_job_replaceable(const Job *job)
+{
+	return job && (job->kind == &op_lease_kind || job->kind == &op_recover_kind);
+}
+
+bool lease_job_yield(Job *job)
+{
+	LeaseData *d = job->data;
+	bool writing = job->running && job->kind->steps[job->step].where == EXEC_LEDGER;
+
+	d->replaced = true;
+	d->region->job = NULL;
+	job->region = NULL;
+	if (!writing && job->lease && !job->lease->recorded)
+		lease_drop(job->lease);
+	job_resume(job);
+	return writing;
+}
+
+static void end_orphan(LeaseData *d)
+{
+	Lease *lease = d->region->lease;
+
+	if (!d->orphan || d->region->job || !lease || !lease->recorded)
+		return;
+	if (lease->record.state == PML_LEASE_RESERVED)
+		(void)recover_lease_start(lease);
+	else
+		(void)evict_force(d->region, "its lease was being made when it was evicted");
+}
+
+void lease_job_set_successor(Job *job, Job *evict)
+{
+	LeaseData *d = job->data;
+
+	d->evict = evict;
+	d->orphan = !evict;
+	if (!job->running || job->kind->steps[job->step].where != EXEC_LEDGER)
+		end_orphan(d);
+}
+
+bool lease_replaced(Job *job)
+{
+	const LeaseData *d = job->data;
+
+	if (!d->replaced)
+		return false;
+	job_set_error(job, PML_ERROR_CANCELLED, "Region %s was taken back while it was being leased.", d->region->id);
+	return true;
+}
+
+void lease_write_done(Job *job)
+{
+	LeaseData *d = job->data;
+	Job *evict = TAKE_PTR(d->evict);
+
+	if (!d->replaced)
+		return;
+	if (job->lease && !job->lease->recorded && !job->lease->gone)
+		lease_drop(job->lease);
+	if (evict)
+		evict_taken_over(evict);
+	else
+		end_orphan(d);
+}
+
+bool lease_attach_outstanding(const Region *region)
+{
+	for (const Job *j = region->manager->jobs; j; j = j->next)
+		if (j->kind == &op_lease_kind && ((const LeaseData *)j->data)->region == region &&
+			((const LeaseData *)j->data)->attaching)
+			return true;
+	return false;
+}
+
+static void on_vmm_exit(Region *region)
+{
+	/* A region that is fenced has watches of its own. */
+	manager_domain_stopped(region->manager, region->lease ? region->lease->record.domain : "");
+}
+
+void lease_watch_vmm(Lease *lease)
+{
+	Region *region = lease->region;
+	int fd, r;
+
+	watch_drop(region, false);
+	r = op_pidfd_open(lease->record.vmm_pid, lease->record.vmm_start, &fd);
+	if (r >= 0)
+		r = watch_add(region, fd, false, on_vmm_exit);
+	if (r == -ESRCH)
+		(void)evict_force(region, "its machine's process has ended");
+	else if (r < 0)
+		log_full(LOG_WARNING, &(LogFields){ .lease = lease->record.id },
+			"The machine of domain %s cannot be watched: %s. Its end is heard from libvirt only.",
+			lease->record.domain_name, strerror(-r));
+}
+
+/* --- domain --- */
+
+static int domain_run(void *userdata)
+{
+	LeaseData *d = userdata;
+	int r;
+
+	r = d->ops->lookup(d->virt, d->domain_arg, &d->found, &d->why);
+	if (r != 0)
+		return r;
+	if (!d->found.running)
+		return VIRT_NOT_RUNNING;
+	free(d->why);
+	d->why = NULL;
+	return d->ops->suited(d->virt, d->found.uuid, &d->mem, &d->why);
+}
+
+static JobNext virt_failed(Job *job, int r)
+{
+	const LeaseData *d = job->data;
+	const char *why = d->why ? d->why : "libvirt gave no reason";
+
+	if (r < 0)
+		return op_fail(job, r, "ask libvirt");
+	switch (r) {
+	case VIRT_NO_DOMAIN:
+		job_set_error(job, PML_ERROR_NO_SUCH_DOMAIN,
+			"libvirt knows no domain \"%s\". `virsh list --all` shows those that there are.", d->domain_arg);
+		break;
+	case VIRT_NOT_RUNNING:
+		job_set_error(job, PML_ERROR_DOMAIN_NOT_RUNNING,
+			"Domain \"%s\" is not running. Start it, then lease again.", d->domain_arg);
+		break;
+	case VIRT_UNSUITED:
+		job_set_error(job, PML_ERROR_DOMAIN_UNSUITED, "%s", why);
+		break;
+	case VIRT_UNAVAILABLE:
+		job_set_error(job, PML_ERROR_NO_LIBVIRT,
+			"libvirt does not answer (%s). Start libvirtd or virtqemud, then lease again.", why);
+		break;
+	case VIRT_AMBIGUOUS:
+		job_set_error(job, PML_ERROR_NO_LIBVIRT,
+			"libvirt was lost while it attached the region (%s); the region is being taken back. Lease again when "
+			"it is free.",
+			why);
+		break;
+	case VIRT_REFUSED:
+		job_set_error(job, PML_ERROR_FAILED, "libvirt refused: %s", why);
+		break;
+	}
+	return JOB_FAIL;
+}
+
+/* May this owner have what lies in the region? */
+static int check_owner(const Region *region, const char *owner, OpError *err)
+{
+	switch (region->record.content) {
+	case PML_CONTENT_BLANK:
+		return 0;
+	case PML_CONTENT_RETAINED:
+		if (pml_streq(region->record.owner, owner))
+			return 0;
+		return op_error(err, PML_ERROR_NOT_CLEAN,
+			"Region %s holds the data of %s, not of %s. Lease it to its owner, or destroy that data with "
+			"`pmemlease scrub %s --discard=%s`.",
+			region->id, region->record.owner, owner, region->id, region->record.owner);
+	case PML_CONTENT_FOREIGN:
+		return op_error(err, PML_ERROR_FOREIGN,
+			"Region %s holds data of unknown origin. Say whose it is with `pmemlease adopt %s --owner=…`, or "
+			"destroy it with `pmemlease scrub %s`.",
+			region->id, region->id, region->id);
+	case PML_CONTENT_SCRUBBING:
+		return op_error(err, PML_ERROR_NOT_CLEAN,
+			"Region %s was scrubbed in part only. Scrub it to the end with `pmemlease scrub %s --discard=%s`.",
+			region->id, region->id, region->record.owner);
+	case _PML_CONTENT_MAX:
+	case _PML_CONTENT_INVALID:
+		break;
+	}
+	return op_error(err, PML_ERROR_FAILED, "Region %s is in no known state; see the daemon's log.", region->id);
+}
+
+static JobNext fail_with(Job *job, const OpError *err)
+{
+	job_set_error(job, err->error, "%s", err->message);
+	return JOB_FAIL;
+}
+
+static bool cancelled(Job *job)
+{
+	const LeaseData *d = job->data;
+
+	if (!job->cancelled)
+		return false;
+	job_set_error(job, PML_ERROR_CANCELLED, "The lease of region %s was cancelled; nothing was lent.", d->region->id);
+	return true;
+}
+
+static JobNext domain_prepare(Job *job)
+{
+	LeaseData *d = job->data;
+
+	if (lease_replaced(job) || cancelled(job))
+		return JOB_FAIL;
+	d->virt = job->manager->virt;
+	job_set_progress(job, "asking libvirt", 0);
+	return JOB_NEXT;
+}
+
+static JobNext domain_done(Job *job, int r)
+{
+	LeaseData *d = job->data;
+	OpError err;
+
+	if (lease_replaced(job) || cancelled(job))
+		return JOB_FAIL;
+	if (r != 0)
+		return virt_failed(job, r);
+	(void)PML_STRCPY(d->rec.domain, d->found.uuid);
+	(void)PML_STRCPY(d->rec.domain_name, d->found.name);
+	if (!d->owner_given)
+		(void)PML_STRCPY(d->rec.owner, d->found.uuid);
+	if (check_owner(job->region, d->rec.owner, &err) != 0)
+		return fail_with(job, &err);
+	job->lease->record = d->rec;
+	lease_changed(job->lease);
+	return JOB_NEXT;
+}
+
+/* --- holders --- */
+
+static JobNext holders_prepare(Job *job)
+{
+	job_set_progress(job, "looking for holders", 0.15);
+	return JOB_NEXT;
+}
+
+static JobNext node_failed(Job *job, int r)
+{
+	const LeaseData *d = job->data;
+
+	if (r == -ESTALE || r == -ENODEV || r == -ENOENT)
+		job_set_error(job, PML_ERROR_STALE,
+			"%s is not the device that region %s is. See `pmemlease regions`, and lease by its id.",
+			pml_region_path(d->host), d->region->id);
+	else if (r == -ENXIO)
+		job_set_error(job, PML_ERROR_NOT_LEASABLE,
+			"Region %s is not bound to device_dax any more. Bind it, then lease again.", d->region->id);
+	else
+		return op_fail(job, r, "find out who holds the region");
+	(void)manager_rescan(job->manager, NULL, NULL);
+	return JOB_FAIL;
+}
+
+static JobNext holders_done(Job *job, int r)
+{
+	const LeaseData *d = job->data;
+
+	if (lease_replaced(job) || cancelled(job))
+		return JOB_FAIL;
+	if (r < 0)
+		return node_failed(job, r);
+	if (r > 0) {
+		job_set_error(job, PML_ERROR_HELD, "Region %s is in use: %.300s. End what holds it, then lease again.",
+			job->region->id, pml_proof_summary(d->proof));
+		return JOB_FAIL;
+	}
+	return JOB_NEXT;
+}
+
+/* --- reserve, attaching --- */
+
+static JobNext reserve_prepare(Job *job)
+{
+	LeaseData *d = job->data;
+	OpError err;
+	PmlTxn *txn;
+	int r;
+
+	/* Time has passed since the start: once more, on what is known now. */
+	if (check_owner(job->region, d->rec.owner, &err) != 0)
+		return fail_with(job, &err);
+	if (job->region->record.use != PML_USE_FREE || !job->region->host ||
+		!pml_extent_equal(&job->region->extent, &d->rec.extent)) {
+		job_set_error(job, PML_ERROR_STALE, "Region %s has changed meanwhile. Look at it, then lease again.",
+			job->region->id);
+		return JOB_FAIL;
+	}
+	txn = op_txn_new(job->uid);
+	r = txn ? pml_txn_lease_new(txn, &d->rec) : -ENOMEM;
+	if (r >= 0)
+		r = pml_txn_use_step(txn, job->region->id, &d->rec.extent, PML_USE_EV_LEASE, NULL);
+	if (r < 0) {
+		pml_txn_free(txn);
+		return op_fail(job, r, "reserve the region");
+	}
+	ledger_change_init(&d->change, job->manager, txn);
+	job_set_progress(job, "reserving", 0.3);
+	return JOB_NEXT;
+}
+
+static JobNext write_done(Job *job, int r)
+{
+	LeaseData *d = job->data;
+
+	ledger_change_done(&d->change, r);
+	if (d->replaced) {
+		lease_write_done(job);
+		(void)lease_replaced(job);
+		return JOB_FAIL;
+	}
+	if (r != 0) {
+		job_set_ledger_error(job, r, d->change.why);
+		return JOB_FAIL;
+	}
+	if (cancelled(job))
+		return JOB_FAIL;
+	d->rec = job->lease->record;
+	return JOB_NEXT;
+}
+
+static JobNext attaching_prepare(Job *job)
+{
+	LeaseData *d = job->data;
+	PmlTxn *txn;
+	int r;
+
+	txn = op_txn_new(job->uid);
+	r = txn ? pml_txn_lease_step(txn, &d->rec, PML_LEASE_EV_ATTACH, NULL) : -ENOMEM;
+	if (r >= 0)
+		r = pml_txn_content_step(txn, job->region->id, &d->rec.extent, PML_CONTENT_EV_LENT, d->rec.owner);
+	if (r < 0) {
+		pml_txn_free(txn);
+		return op_fail(job, r, "write down the attach");
+	}
+	ledger_change_clear(&d->change);
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+/* --- attach --- */
+
+static JobNext attach_prepare(Job *job)
+{
+	LeaseData *d = job->data;
+
+	d->attaching = true;
+	d->virt = job->manager->virt;
+	job_set_progress(job, "attaching", 0.5);
+	return JOB_NEXT;
+}
+
+static int attach_run(void *userdata)
+{
+	LeaseData *d = userdata;
+	int r;
+
+	r = lease_node_check(d);
+	if (r < 0)
+		return r;
+	free(d->why);
+	d->why = NULL;
+	return d->ops->attach(d->virt, d->rec.domain, &d->mem, &d->why);
+}
+
+static JobNext attach_done(Job *job, int r)
+{
+	LeaseData *d = job->data;
+
+	d->attaching = false;
+	if (lease_replaced(job)) {
+		if (r == 0)
+			log_full(LOG_WARNING, &(LogFields){ .lease = d->rec.id, .domain = d->rec.domain },
+				"libvirt attached region %s to domain %s after it was taken back; that device is dead.",
+				d->region->id, d->rec.domain_name);
+		settle_kick(d->region);
+		return JOB_FAIL;
+	}
+	if (r < 0)
+		return node_failed(job, r);
+	return r == 0 ? JOB_NEXT : virt_failed(job, r);
+}
+
+/* --- check, active --- */
+
+static JobNext check_prepare(Job *job)
+{
+	if (lease_replaced(job))
+		return JOB_FAIL;
+	job_set_progress(job, "checking what is mapped", 0.8);
+	return JOB_NEXT;
+}
+
+static JobNext check_done(Job *job, int r)
+{
+	LeaseData *d = job->data;
+
+	if (lease_replaced(job))
+		return JOB_FAIL;
+	if (r < 0)
+		return op_fail(job, r, "check what the machine maps");
+	if (!d->mapped) {
+		job_set_error(job, PML_ERROR_FAILED,
+			"libvirt says that domain %s has region %s, but its machine does not map it; the region is being taken "
+			"back. Report this with the domain's log.",
+			d->rec.domain_name, d->region->id);
+		return JOB_FAIL;
+	}
+	return JOB_NEXT;
+}
+
+static JobNext active_prepare(Job *job)
+{
+	LeaseData *d = job->data;
+	PmlLeaseRecord rec = job->lease->record;
+	PmlTxn *txn;
+	int r;
+
+	rec.vmm_pid = d->rec.vmm_pid;
+	rec.vmm_start = d->rec.vmm_start;
+	(void)PML_STRCPY(rec.vmm_cgroup, d->rec.vmm_cgroup);
+	txn = op_txn_new(job->uid);
+	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_ATTACHED, NULL) : -ENOMEM;
+	if (r < 0) {
+		pml_txn_free(txn);
+		return op_fail(job, r, "write down the lease");
+	}
+	ledger_change_clear(&d->change);
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+static JobNext active_done(Job *job, int r)
+{
+	/* Asked too late to be cancelled. */
+	if (r == 0)
+		job->cancelled = false;
+	return write_done(job, r);
+}
+
+static int lease_cancel(Job *job)
+{
+	LeaseData *d = job->data;
+	const char *step = job->kind->steps[job->step].name;
+
+	if (d->replaced || pml_streq(step, "active"))
+		return -EBUSY;
+	if (pml_streq(step, "attach") || pml_streq(step, "check"))
+		return evict_force(d->region, "its lease was cancelled");
+	return 0;
+}
+
+static void lease_finished(Job *job, bool success)
+{
+	LeaseData *d = job->data;
+	Lease *lease = job->lease;
+
+	if (d->replaced || !lease || lease->gone)
+		return;
+	if (success && lease->record.state == PML_LEASE_ACTIVE)
+		lease_watch_vmm(lease);
+	else if (success)
+		return;
+	else if (!lease->recorded)
+		lease_drop(lease);
+	else if (lease->record.state == PML_LEASE_RESERVED)
+		(void)recover_lease_start(lease);
+	else
+		(void)evict_force(d->region, "its lease failed");
+}
+
+static const JobStep lease_steps[] = {
+	{ .name = "domain", .prepare = domain_prepare, .where = EXEC_VIRT, .run = domain_run, .done = domain_done },
+	{ .name = "holders",
+		.prepare = holders_prepare,
+		.where = EXEC_WORK,
+		.run = lease_holders_run,
+		.done = holders_done },
+	{ .name = "reserve",
+		.prepare = reserve_prepare,
+		.where = EXEC_LEDGER,
+		.run = lease_change_run,
+		.done = write_done },
+	{ .name = "attaching",
+		.prepare = attaching_prepare,
+		.where = EXEC_LEDGER,
+		.run = lease_change_run,
+		.done = write_done },
+	{ .name = "attach", .prepare = attach_prepare, .where = EXEC_VIRT, .run = attach_run, .done = attach_done },
+	{ .name = "check", .prepare = check_prepare, .where = EXEC_WORK, .run = lease_check_run, .done = check_done },
+	{ .name = "active",
+		.prepare = active_prepare,
+		.where = EXEC_LEDGER,
+		.run = lease_change_run,
+		.done = active_done },
+};
+
+const JobKind op_lease_kind = {
+	.name = "lease",
+	.steps = lease_steps,
+	.n_steps = ELEMENTSOF(lease_steps),
+	.data_free = lease_data_free,
+	.cancel = lease_cancel,
+	.finished = lease_finished,
+};

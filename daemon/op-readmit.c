@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Bringing back a region that was kept offline. */
+
+#include <inttypes.h>
+
+#include "ops-internal.h"
+#include "settle.h"
+#include "util.h"
+
+static int refuse(const Region *region, OpError *err)
+{
+	switch (region->record.use) {
+	case PML_USE_EVICTED:
+		return 0;
+	case PML_USE_FREE:
+		if (region->presence == PML_PRESENCE_OFFLINE)
+			return 0;
+		return op_error(err, PML_ERROR_INVALID, "Region %s is online already; there is nothing to readmit.",
+			region->id);
+	case PML_USE_QUARANTINED:
+		return op_error(err, PML_ERROR_QUARANTINED,
+			"Region %s is quarantined: %s. Lift the quarantine with a reason first.", region->id,
+			region->record.reason);
+	case PML_USE_LEASED:
+	case PML_USE_EVICTING:
+	case _PML_USE_MAX:
+	case _PML_USE_INVALID:
+		break;
+	}
+	return op_error(err, PML_ERROR_BUSY, "Region %s is leased; it was never taken offline.", region->id);
+}
+
+int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err)
+{
+	SettleData *d;
+	int r;
+
+	if (!region->host)
+		return op_error(err, PML_ERROR_NO_SUCH_REGION, "Region %s is missing. Put its memory back, then readmit it.",
+			region->id);
+	if (region->job)
+		return op_error(err, PML_ERROR_BUSY, "Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
+			region->job->id, region->job->kind->name);
+	r = refuse(region, err);
+	if (r != 0)
+		return r;
+	d = settle_data_new(m, region, true);
+	if (!d)
+		return -ENOMEM;
+	r = job_start(m, &op_readmit_kind, region, region->lease, uid, d, ret_job);
+	if (r == -EDQUOT)
+		return op_error(err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
+	return r;
+}
+
+static int readmit_cancel(Job *job)
+{
+	return pml_streq(job->kind->steps[job->step].name, "prove") ? 0 : -EBUSY;
+}
+
+const JobKind op_readmit_kind = {
+	.name = "readmit",
+	.steps = settle_steps,
+	.n_steps = SETTLE_N_STEPS,
+	.data_free = settle_data_free,
+	.cancel = readmit_cancel,
+	.finished = settle_finished,
+};

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Overwriting a region and reading it back: the only way from anybody's data to `blank`. It destroys, so it names whose data; from `begin`
+ * on nothing but a scrub that ends makes the region usable again.
+ */
+
+#include <inttypes.h>
+
+#include "lease-job.h"
+#include "log.h"
+#include "ops-internal.h"
+#include "util.h"
+
+typedef struct ScrubData {
+	Manager *manager;
+	LedgerChange change;
+	MediaRun *run;
+	MediaReport report;
+	char owner[PML_NAME_LEN];
+	/* --- read and written by the steps' run --- */
+	LeaseData look; /* host and proof: who holds the region */
+	int fd;
+} ScrubData;
+
+static void scrub_data_free(void *userdata)
+{
+	ScrubData *d = userdata;
+
+	(void)media_run_free(d->run);
+	ledger_change_clear(&d->change);
+	pml_region_unref(d->look.host);
+	pml_proof_free(d->look.proof);
+	closep(&d->fd);
+	free(d);
+}
+
+#define INCOMPLETE                                                                                                          \
+	"Region %s is scrubbed in part only, and stays unusable until it is scrubbed to the end: "                         \
+	"`pmemlease scrub %s --discard=%s`."
+
+static bool cancelled(Job *job, bool begun)
+{
+	const ScrubData *d = job->data;
+
+	if (!job->cancelled)
+		return false;
+	if (begun)
+		job_set_error(job, PML_ERROR_CANCELLED, INCOMPLETE, job->region->id, job->region->id, d->owner);
+	else
+		job_set_error(job, PML_ERROR_CANCELLED, "The scrub of region %s was cancelled; nothing was overwritten.",
+			job->region->id);
+	return true;
+}
+
+/* --- holders --- */
+
+static JobNext holders_prepare(Job *job)
+{
+	job_set_progress(job, "looking for holders", 0);
+	return JOB_NEXT;
+}
+
+static int holders_run(void *userdata)
+{
+	ScrubData *d = userdata;
+
+	return lease_holders_run(&d->look);
+}
+
+static JobNext holders_failed(Job *job, int r)
+{
+	const ScrubData *d = job->data;
+
+	if (r > 0)
+		job_set_error(job, PML_ERROR_HELD, "Region %s is in use: %.300s. End what holds it, then scrub again.",
+			job->region->id, pml_proof_summary(d->look.proof));
+	else if (r == -ESTALE || r == -ENODEV || r == -ENOENT)
+		job_set_error(job, PML_ERROR_STALE,
+			"%s is not the device that region %s is. Look at `pmemlease regions`, then scrub again.",
+			pml_region_path(d->look.host), job->region->id);
+	else if (r == -ENXIO)
+		job_set_error(job, PML_ERROR_NOT_LEASABLE,
+			"Region %s is not bound to device_dax. Bind or readmit it, then scrub again.", job->region->id);
+	else
+		return op_fail(job, r, "find out who holds the region");
+	return JOB_FAIL;
+}
+
+static JobNext holders_done(Job *job, int r)
+{
+	if (cancelled(job, false))
+		return JOB_FAIL;
+	return r == 0 ? JOB_NEXT : holders_failed(job, r);
+}
+
+/* --- begin --- */
+
+static int change_run(void *userdata)
+{
+	ScrubData *d = userdata;
+
+	return ledger_change_run(&d->change);
+}
+
+static JobNext begin_prepare(Job *job)
+{
+	ScrubData *d = job->data;
+	Region *region = job->region;
+	PmlTxn *txn;
+	int r;
+
+	if (region->record.use != PML_USE_FREE || region->lease || !pml_streq(d->owner, region->record.owner)) {
+		job_set_error(job, PML_ERROR_STALE, "Region %s has changed meanwhile. Look at it, then scrub again.",
+			region->id);
+		return JOB_FAIL;
+	}
+	txn = op_txn_new(job->uid);
+	r = txn ? pml_txn_content_step(txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_BEGIN, d->owner) : -ENOMEM;
+	if (r < 0) {
+		pml_txn_free(txn);
+		return op_fail(job, r, "begin the scrub");
+	}
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+static JobNext begin_done(Job *job, int r)
+{
+	ScrubData *d = job->data;
+
+	ledger_change_done(&d->change, r);
+	if (r != 0) {
+		job_set_ledger_error(job, r, d->change.why);
+		return JOB_FAIL;
+	}
+	return cancelled(job, true) ? JOB_FAIL : JOB_NEXT;
+}
+
+/* --- open: looked at again, and the device that was checked is the one that is overwritten --- */
+
+static int open_run(void *userdata)
+{
+	ScrubData *d = userdata;
+	int r;
+
+	r = lease_holders_run(&d->look);
+	if (r != 0)
+		return r;
+	return d->look.dax->open(d->look.dax->userdata, d->look.host, &d->fd);
+}
+
+static JobNext open_done(Job *job, int r)
+{
+	if (cancelled(job, true))
+		return JOB_FAIL;
+	return r == 0 ? JOB_NEXT : holders_failed(job, r);
+}
+
+/* --- overwrite --- */
+
+static void on_progress(void *userdata, bool verify, uint64_t done_bytes, uint64_t total_bytes)
+{
+	double part = total_bytes ? (double)done_bytes / (double)total_bytes : 0;
+
+	job_set_progress(userdata, verify ? "reading back" : "overwriting", verify ? 0.5 + part / 2 : part / 2);
+}
+
+static void on_media_done(void *userdata, const MediaReport *report)
+{
+	Job *job = userdata;
+	ScrubData *d = job->data;
+
+	d->report = *report;
+	job_resume(job);
+}
+
+static JobNext overwrite_prepare(Job *job)
+{
+	ScrubData *d = job->data;
+	int r;
+
+	r = media_run_start(job->manager->event, job->manager->config.media_helper, TAKE_FD(d->fd),
+		pml_region_size_bytes(d->look.host), on_progress, on_media_done, job, &d->run);
+	if (r < 0)
+		return op_fail(job, r, "start the helper that overwrites");
+	job_set_progress(job, "overwriting", 0);
+	return JOB_WAIT;
+}
+
+static JobNext overwrite_done(Job *job, int r)
+{
+	ScrubData *d = job->data;
+	const MediaReport *report = &d->report;
+	const char *id = job->region->id;
+
+	d->run = media_run_free(d->run);
+	switch (report->outcome) {
+	case MEDIA_OK:
+		log_full(LOG_NOTICE, &(LogFields){ .region = id },
+			"Region %s was overwritten in %" PRIu64 " ms and read back in %" PRIu64 " ms.", id,
+			report->scrub_usec / 1000, report->verify_usec / 1000);
+		return JOB_NEXT;
+	case MEDIA_BAD_BLOCK:
+		job_set_error(job, PML_ERROR_BAD_BLOCK,
+			"Region %s has a bad block at offset %" PRIu64 " (%" PRIu64 " bytes). Clear it with "
+			"`ndctl clear-errors`, then scrub again.",
+			id, report->offset_bytes, report->size_bytes);
+		break;
+	case MEDIA_NOT_ZERO:
+		job_set_error(job, PML_ERROR_FAILED,
+			"Region %s was overwritten, and its byte at offset %" PRIu64 " is not 0. Somebody writes to it, or the "
+			"memory is broken: look at `pmemlease verify %s`, then scrub again.",
+			id, report->offset_bytes, id);
+		break;
+	case MEDIA_CANCELLED:
+		job_set_error(job, PML_ERROR_CANCELLED, INCOMPLETE, id, id, d->owner);
+		break;
+	case MEDIA_ERROR:
+		if (report->signal)
+			job_set_error(job, PML_ERROR_FAILED,
+				"Overwriting region %s was ended by signal %d (%s); the region may have been unbound or be "
+				"poisoned. Look at the kernel's log, then scrub again.",
+				id, report->signal, strsignal(report->signal));
+		else if (report->error)
+			job_set_error(job, PML_ERROR_FAILED, "Region %s could not be overwritten: %s. Then scrub again.", id,
+				strerror(report->error));
+		else
+			job_set_error(job, PML_ERROR_FAILED,
+				"The helper that overwrites region %s gave no result (exit status %d). Check that %s is "
+				"installed, then scrub again.",
+				id, report->exit_status, job->manager->config.media_helper);
+		break;
+	}
+	return JOB_FAIL;
+}
+
+/* --- verified --- */
+
+static JobNext verified_prepare(Job *job)
+{
+	ScrubData *d = job->data;
+	Region *region = job->region;
+	PmlTxn *txn;
+	int r;
+
+	txn = op_txn_new(job->uid);
+	r = txn ? pml_txn_content_step(txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_VERIFIED, NULL) : -ENOMEM;
+	if (r < 0) {
+		pml_txn_free(txn);
+		return op_fail(job, r, "write down the scrub");
+	}
+	ledger_change_clear(&d->change);
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+static JobNext verified_done(Job *job, int r)
+{
+	ScrubData *d = job->data;
+
+	ledger_change_done(&d->change, r);
+	if (r == 0)
+		return JOB_NEXT;
+	job_set_ledger_error(job, r, d->change.why);
+	return JOB_FAIL;
+}
+
+static int scrub_cancel(Job *job)
+{
+	ScrubData *d = job->data;
+
+	if (pml_streq(job->kind->steps[job->step].name, "verified"))
+		return -EBUSY;
+	if (d->run)
+		media_run_cancel(d->run);
+	return 0;
+}
+
+static const JobStep scrub_steps[] = {
+	{ .name = "holders",
+		.prepare = holders_prepare,
+		.where = EXEC_WORK,
+		.run = holders_run,
+		.done = holders_done },
+	{ .name = "begin", .prepare = begin_prepare, .where = EXEC_LEDGER, .run = change_run, .done = begin_done },
+	{ .name = "open", .where = EXEC_WORK, .run = open_run, .done = open_done },
+	{ .name = "overwrite", .prepare = overwrite_prepare, .done = overwrite_done },
+	{ .name = "verified",
+		.prepare = verified_prepare,
+		.where = EXEC_LEDGER,
+		.run = change_run,
+		.done = verified_done },
+};
+
+const JobKind op_scrub_kind = {
+	.name = "scrub",
+	.steps = scrub_steps,
+	.n_steps = ELEMENTSOF(scrub_steps),
+	.data_free = scrub_data_free,
+	.cancel = scrub_cancel,
+};
+
+static int refuse(const Region *region, const char *owner, OpError *err)
+{
+	if (!region->host)
+		return op_error(err, PML_ERROR_NO_SUCH_REGION, "Region %s is missing; it cannot be scrubbed.", region->id);
+	if (region->lease)
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s is leased to domain %s (lease %s). Release that lease first.", region->id,
+			region->lease->record.domain_name, region->lease->record.id);
+	if (region->job)
+		return op_error(err, PML_ERROR_BUSY, "Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
+			region->job->id, region->job->kind->name);
+	if (region->record.use == PML_USE_QUARANTINED)
+		return op_error(err, PML_ERROR_QUARANTINED,
+			"Region %s is quarantined: %s. Lift the quarantine with a reason first.", region->id,
+			region->record.reason);
+	if (region->record.use != PML_USE_FREE)
+		return op_error(err, PML_ERROR_BUSY, "Region %s is offline (%s). Readmit it first.", region->id,
+			region->record.reason[0] ? region->record.reason : "being taken back");
+	if (!pml_streq(owner, region->record.owner))
+		return op_error(err, PML_ERROR_WRONG_OWNER,
+			region->record.owner[0] ? "Region %s holds the data of \"%s\". To destroy it, name exactly that owner." :
+						  "Region %s holds no owner's data%s. Name no owner to scrub it.",
+			region->id, region->record.owner);
+	return 0;
+}
+
+int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid, Job **ret_job, OpError *err)
+{
+	ScrubData *d;
+	int r;
+
+	r = refuse(region, discard_owner, err);
+	if (r != 0)
+		return r;
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->manager = m;
+	d->fd = -EBADF;
+	d->look.manager = m;
+	d->look.dax = m->dax;
+	d->look.host = pml_region_ref(region->host);
+	d->look.proof_timeout_usec = m->config.proof_timeout_usec;
+	(void)PML_STRCPY(d->owner, discard_owner);
+	r = job_start(m, &op_scrub_kind, region, NULL, uid, d, ret_job);
+	if (r == -EDQUOT)
+		return op_error(err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
+	return r;
+}

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * What was fenced stays unbound until its last holder is gone. Every end of a holder begins these steps again. The lease is released first;
+ * the region is free only when it is bound, so that a crash in between leaves `evicted` without a lease, which is finished at the next start.
+ */
+
+#include "log.h"
+#include "ops-internal.h"
+#include "settle.h"
+#include "util.h"
+
+#define RETRY_MIN_USEC USEC_PER_SEC
+#define RETRY_MAX_USEC (60 * USEC_PER_SEC)
+
+typedef struct RescanFor {
+	Manager *manager;
+	char region[PML_NAME_LEN];
+} RescanFor;
+
+SettleData *settle_data_new(Manager *m, Region *region, bool readmit)
+{
+	SettleData *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->manager = m;
+	d->readmit = readmit;
+	d->dax = m->dax;
+	d->ops = m->virt_ops;
+	d->proof_timeout_usec = m->config.proof_timeout_usec;
+	d->host = pml_region_ref(region->host);
+	return d;
+}
+
+void settle_data_free(void *userdata)
+{
+	SettleData *d = userdata;
+
+	ledger_change_clear(&d->change);
+	pml_region_unref(d->host);
+	pml_proof_free(d->proof);
+	free(d->proof_json);
+	free(d->why);
+	free(d);
+}
+
+/* --- when --- */
+
+static bool waits_for_settling(const Region *region)
+{
+	const Lease *lease = region->lease;
+
+	if (lease)
+		return !lease->marked &&
+			(lease->record.state == PML_LEASE_FENCED || lease->record.state == PML_LEASE_STUCK);
+	return region->record.use == PML_USE_EVICTED && !region->record.reason[0];
+}
+
+static int on_retry(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	Region *region = userdata;
+
+	sd_event_source_disable_unref(region->retry);
+	region->retry = NULL;
+	settle_kick(region);
+	return 0;
+}
+
+void settle_retry_later(Region *region)
+{
+	int r;
+
+	region->retry_usec = region->retry_usec ? region->retry_usec * 2 : RETRY_MIN_USEC;
+	if (region->retry_usec > RETRY_MAX_USEC)
+		region->retry_usec = RETRY_MAX_USEC;
+	sd_event_source_disable_unref(region->retry);
+	region->retry = NULL;
+	r = sd_event_add_time_relative(region->manager->event, &region->retry, CLOCK_BOOTTIME, region->retry_usec,
+		USEC_PER_SEC / 10, on_retry, region);
+	if (r < 0)
+		log_error("Could not set a timer for region %s: %s. `pmemlease readmit` proves it again.", region->id,
+			strerror(-r));
+}
+
+int op_settle_kick(Region *region)
+{
+	const Lease *lease = region->lease;
+	SettleData *d;
+	int r;
+
+	/* A region that was missing when the host came up is back. */
+	if (lease && lease->recorded && region->host && !region->job && lease->record.state <= PML_LEASE_FENCING &&
+		lease->record.state != PML_LEASE_RESERVED && !pml_streq(lease->record.boot_id, region->manager->boot_id))
+		return evict_force(region, "the host has restarted");
+	if (!waits_for_settling(region))
+		return 0;
+	if (region->job) {
+		if (region->job->kind == &op_settle_kind || region->job->kind == &op_readmit_kind)
+			((SettleData *)region->job->data)->again = true;
+		return 0;
+	}
+	if (!region->host) {
+		settle_retry_later(region);
+		return 0;
+	}
+	d = settle_data_new(region->manager, region, false);
+	if (!d)
+		return -ENOMEM;
+	r = job_start(region->manager, &op_settle_kind, region, region->lease, 0, d, NULL);
+	return r;
+}
+
+void settle_kick(Region *region)
+{
+	int r;
+
+	r = op_settle_kick(region);
+	if (r < 0) {
+		log_error("Could not prove region %s again: %s.", region->id, strerror(-r));
+		settle_retry_later(region);
+	}
+}
+
+/* --- prove --- */
+
+/* Somebody bound it behind our back while holders are left: invariant 6 is kept by taking it away again. */
+static void unbind_again(SettleData *d)
+{
+	PmlFenceRequest req = { .region = d->host, .dax = d->dax };
+	PmlFenceResult result;
+
+	d->rebound = true;
+	(void)pml_fence_run(&req, &result);
+}
+
+static int prove_once(SettleData *d)
+{
+	PmlBinding binding;
+	PmlProofVerdict verdict;
+	int r;
+
+	d->proof = pml_proof_free(d->proof);
+	free(d->proof_json);
+	d->proof_json = NULL;
+	r = op_prove(d->manager, d->host, pml_fence_level_to_string(PML_FENCE_UNBIND), true, d->proof_timeout_usec,
+		&d->proof);
+	if (r < 0)
+		return r;
+	verdict = pml_proof_verdict(d->proof);
+	d->clear = verdict == PML_PROOF_CLEAR;
+	if (d->clear) {
+		d->proved = true;
+		return pml_proof_to_json(d->proof, &d->proof_json);
+	}
+	r = d->dax->binding(d->dax->userdata, d->host, &binding);
+	if (r == 0 && binding != PML_BINDING_NONE)
+		unbind_again(d);
+	d->proved = r == 0 && binding == PML_BINDING_NONE &&
+		(verdict == PML_PROOF_UNREACHABLE || verdict == PML_PROOF_UNEXPLAINED);
+	return pml_proof_to_json(d->proof, &d->proof_json);
+}
+
+static int prove_run(void *userdata)
+{
+	return prove_once(userdata);
+}
+
+static void wait_for_holders(Region *region, const PmlProof *proof)
+{
+	bool blind;
+
+	(void)watch_holders(region, proof, settle_kick, &blind);
+	if (blind)
+		settle_retry_later(region);
+}
+
+static JobNext held(Job *job)
+{
+	const SettleData *d = job->data;
+
+	if (d->rebound)
+		log_full(LOG_WARNING, &(LogFields){ .region = job->region->id },
+			"Region %s was bound by somebody while old holders are left; it was unbound again.", job->region->id);
+	wait_for_holders(job->region, d->proof);
+	if (!d->readmit)
+		return JOB_DONE;
+	job_set_error(job, PML_ERROR_HELD, "Region %s stays offline: %.300s. End what holds it, then readmit it.",
+		job->region->id, pml_proof_summary(d->proof));
+	return JOB_FAIL;
+}
+
+static bool cancelled(Job *job)
+{
+	if (!job->cancelled)
+		return false;
+	job_set_error(job, PML_ERROR_CANCELLED, "Region %s was not readmitted; nothing was changed.", job->region->id);
+	return true;
+}
+
+static JobNext prove_done(Job *job, int r)
+{
+	if (cancelled(job))
+		return JOB_FAIL;
+	if (r < 0) {
+		settle_retry_later(job->region);
+		return op_fail(job, r, "prove that nobody holds the region");
+	}
+	return JOB_NEXT;
+}
+
+/* --- proved: what was stuck is fenced now --- */
+
+static int change_run(void *userdata)
+{
+	SettleData *d = userdata;
+
+	return ledger_change_run(&d->change);
+}
+
+static JobNext change_done(Job *job, int r)
+{
+	SettleData *d = job->data;
+
+	ledger_change_done(&d->change, r);
+	if (r == 0)
+		return JOB_NEXT;
+	job_set_ledger_error(job, r, d->change.why);
+	settle_retry_later(job->region);
+	return JOB_FAIL;
+}
+
+static JobNext begin_change(Job *job, PmlTxn *txn, int r)
+{
+	SettleData *d = job->data;
+
+	if (r < 0) {
+		pml_txn_free(txn);
+		settle_retry_later(job->region);
+		return op_fail(job, r, "write down what was proved");
+	}
+	ledger_change_clear(&d->change);
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+static JobNext proved_prepare(Job *job)
+{
+	SettleData *d = job->data;
+	PmlLeaseRecord rec;
+	PmlTxn *txn;
+	int r;
+
+	if (!job->lease || job->lease->record.state != PML_LEASE_STUCK || !d->proved) {
+		if (!d->clear || (job->lease && job->lease->record.state == PML_LEASE_STUCK))
+			return held(job);
+		job->skip = true;
+		return JOB_NEXT;
+	}
+	rec = job->lease->record;
+	txn = op_txn_new(job->uid);
+	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_PROVED, pml_proof_summary(d->proof)) : -ENOMEM;
+	if (r >= 0)
+		r = pml_txn_proof(txn, rec.id, job->region->id, d->proof_json);
+	return begin_change(job, txn, r);
+}
+
+static JobNext proved_done(Job *job, int r)
+{
+	const SettleData *d = job->data;
+	JobNext next = change_done(job, r);
+
+	return next == JOB_NEXT && !d->clear ? held(job) : next;
+}
+
+/* --- gate: libvirt may still be about to attach what was fenced in the middle of it --- */
+
+static JobNext gate_prepare(Job *job)
+{
+	SettleData *d = job->data;
+	const Lease *lease = job->lease;
+
+	if (lease_attach_outstanding(job->region)) {
+		/* Its return begins this again. */
+		if (!d->readmit)
+			return JOB_DONE;
+		job_set_error(job, PML_ERROR_BUSY,
+			"libvirt has not answered the attach of region %s yet. Restart libvirtd, or wait.", job->region->id);
+		return JOB_FAIL;
+	}
+	if (!lease || lease->record.vmm_pid > 0 || !pml_streq(lease->record.boot_id, job->manager->boot_id)) {
+		job->skip = true;
+		return JOB_NEXT;
+	}
+	if (!job->manager->libvirt_connected) {
+		if (!d->readmit)
+			return JOB_DONE;
+		job_set_error(job, PML_ERROR_NO_LIBVIRT,
+			"libvirt was attaching region %s when it was lost. Start libvirtd, so that it can be asked.",
+			job->region->id);
+		return JOB_FAIL;
+	}
+	d->virt = job->manager->virt;
+	d->rec = lease->record;
+	(void)PML_STRCPY(d->mem.alias, lease->record.alias);
+	(void)PML_STRCPY(d->mem.path, pml_region_path(d->host));
+	d->mem.size_bytes = pml_region_size_bytes(d->host);
+	d->mem.align_bytes = pml_region_align_bytes(d->host);
+	return JOB_NEXT;
+}
+
+static int gate_run(void *userdata)
+{
+	SettleData *d = userdata;
+
+	free(d->why);
+	d->why = NULL;
+	return d->ops->has_device(d->virt, d->rec.domain, &d->mem, &d->has_device, &d->why);
+}
+
+static JobNext gate_done(Job *job, int r)
+{
+	const SettleData *d = job->data;
+
+	if (r == 0 || r == VIRT_NO_DOMAIN || r == VIRT_NOT_RUNNING)
+		return JOB_NEXT;
+	settle_retry_later(job->region);
+	job_set_error(job, PML_ERROR_NO_LIBVIRT, "libvirt could not say whether domain %s has region %s: %s. Trying again.",
+		d->rec.domain_name, job->region->id, d->why ? d->why : "no reason given");
+	return JOB_FAIL;
+}
+
+/* --- cleared: the lease ends --- */
+
+static JobNext cleared_prepare(Job *job)
+{
+	SettleData *d = job->data;
+	Region *region = job->region;
+	PmlLeaseRecord rec;
+	PmlTxn *txn;
+	int r;
+
+	if (!job->lease) {
+		job->skip = true;
+		return JOB_NEXT;
+	}
+	rec = job->lease->record;
+	txn = op_txn_new(job->uid);
+	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_CLEARED, NULL) : -ENOMEM;
+	if (r >= 0)
+		r = pml_txn_proof(txn, rec.id, region->id, d->proof_json);
+	/* The lease's consent to destroy its owner's data must outlive the lease. */
+	if (r >= 0 && rec.on_end == PML_ON_END_SCRUB && region->record.content == PML_CONTENT_RETAINED &&
+		pml_streq(region->record.owner, rec.owner)) {
+		d->scrub = true;
+		r = pml_txn_content_step(txn, region->id, &rec.extent, PML_CONTENT_EV_SCRUB_BEGIN, rec.owner);
+	}
+	return begin_change(job, txn, r);
+}
+
+static JobNext cleared_done(Job *job, int r)
+{
+	JobNext next = change_done(job, r);
+
+	if (next == JOB_NEXT)
+		watch_drop(job->region, true);
+	return next;
+}
+
+/* --- bind, free --- */
+
+static bool stays_offline(const Region *region, const SettleData *d)
+{
+	switch (region->record.use) {
+	case PML_USE_FREE: /* a quarantine was lifted */
+		return false;
+	case PML_USE_EVICTED:
+		return !d->readmit && region->record.reason[0];
+	case PML_USE_LEASED:
+	case PML_USE_EVICTING:
+	case PML_USE_QUARANTINED:
+	case _PML_USE_MAX:
+	case _PML_USE_INVALID:
+		break;
+	}
+	return true;
+}
+
+static JobNext bind_prepare(Job *job)
+{
+	if (stays_offline(job->region, job->data))
+		return JOB_DONE;
+	job_set_progress(job, "binding", 0.7);
+	return JOB_NEXT;
+}
+
+static int bind_run(void *userdata)
+{
+	SettleData *d = userdata;
+	PmlBinding binding;
+	int r;
+
+	/* Invariant 6: looked at again right before, since writing took time. */
+	r = prove_once(d);
+	if (r < 0)
+		return r;
+	if (!d->clear)
+		return 1;
+	r = d->dax->binding(d->dax->userdata, d->host, &binding);
+	if (r < 0 || binding == PML_BINDING_DEVICE_DAX)
+		return r;
+	return d->dax->bind(d->dax->userdata, d->host);
+}
+
+static JobNext bind_done(Job *job, int r)
+{
+	if (r > 0)
+		return held(job);
+	if (r < 0) {
+		settle_retry_later(job->region);
+		return op_fail(job, r, "bind the region again");
+	}
+	return JOB_NEXT;
+}
+
+static JobNext free_prepare(Job *job)
+{
+	Region *region = job->region;
+	PmlTxn *txn;
+	int r;
+
+	if (region->record.use != PML_USE_EVICTED) {
+		job->skip = true;
+		return JOB_NEXT;
+	}
+	txn = op_txn_new(job->uid);
+	r = txn ? pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_CLEARED, NULL) : -ENOMEM;
+	return begin_change(job, txn, r);
+}
+
+/* The policy on-end=scrub, by what the ledger has: the scan before knows the region as it is bound now. */
+static void on_rescanned(void *userdata, int r)
+{
+	RescanFor *f = userdata;
+	Region *region;
+	OpError err;
+
+	if (r >= 0 && manager_find_region(f->manager, f->region, &region) == 0 && !region->job && !region->lease &&
+		region->record.use == PML_USE_FREE && region->record.content == PML_CONTENT_SCRUBBING) {
+		r = op_scrub_start(f->manager, region, region->record.owner, 0, NULL, &err);
+		if (r != 0)
+			log_warning("Region %s could not be scrubbed: %s", region->id, r > 0 ? err.message : strerror(-r));
+	}
+	free(f);
+}
+
+void settle_finished(Job *job, bool success)
+{
+	const SettleData *d = job->data;
+	Region *region = job->region;
+	RescanFor *f;
+
+	if (!success || region->record.use != PML_USE_FREE || region->lease) {
+		if (d->again)
+			settle_kick(region);
+		return;
+	}
+	region->retry_usec = 0;
+	f = calloc(1, sizeof(*f));
+	if (f) {
+		f->manager = job->manager;
+		(void)PML_STRCPY(f->region, region->id);
+	}
+	if (!f || manager_rescan(job->manager, on_rescanned, f) < 0) {
+		free(f);
+		log_warning("The host could not be scanned after region %s was bound.", region->id);
+	}
+}
+
+const JobStep settle_steps[SETTLE_N_STEPS] = {
+	{ .name = "prove", .where = EXEC_WORK, .run = prove_run, .done = prove_done },
+	{ .name = "proved",
+		.prepare = proved_prepare,
+		.where = EXEC_LEDGER,
+		.run = change_run,
+		.done = proved_done,
+		.optional_skip = true },
+	{ .name = "gate",
+		.prepare = gate_prepare,
+		.where = EXEC_VIRT,
+		.run = gate_run,
+		.done = gate_done,
+		.optional_skip = true },
+	{ .name = "cleared",
+		.prepare = cleared_prepare,
+		.where = EXEC_LEDGER,
+		.run = change_run,
+		.done = cleared_done,
+		.optional_skip = true },
+	{ .name = "bind", .prepare = bind_prepare, .where = EXEC_WORK, .run = bind_run, .done = bind_done },
+	{ .name = "free",
+		.prepare = free_prepare,
+		.where = EXEC_LEDGER,
+		.run = change_run,
+		.done = change_done,
+		.optional_skip = true },
+};
+
+const JobKind op_settle_kind = {
+	.name = "settle",
+	.steps = settle_steps,
+	.n_steps = SETTLE_N_STEPS,
+	.data_free = settle_data_free,
+	.finished = settle_finished,
+	.internal = true,
+};

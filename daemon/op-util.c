@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include "ops-internal.h"
+#include "util.h"
+
+PmlTxn *op_txn_new(uint32_t uid)
+{
+	char actor[32];
+
+	(void)snprintf(actor, sizeof(actor), "uid %u", uid);
+	return pml_txn_new(actor);
+}
+
+PmlTxn *op_txn_new_daemon(void)
+{
+	return pml_txn_new("daemon");
+}
+
+JobNext op_fail(Job *job, int r, const char *what)
+{
+	job_set_error(job, PML_ERROR_FAILED, "Could not %s: %s. Try again; the daemon's log has more.", what,
+		strerror(-r));
+	return JOB_FAIL;
+}
+
+int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec, PmlProof **ret)
+{
+	PmlProofRequest req = {
+		.region = region,
+		.dax = m->dax,
+		.rung = rung,
+		.probe = probe,
+		.deadline_usec = pml_now_usec(CLOCK_MONOTONIC) + timeout_usec,
+	};
+
+	return m->prove ? m->prove(&req, ret) : pml_proof_collect(&req, ret);
+}
+
+/* Field 22 of /proc/PID/stat; the command in field 2 may hold spaces and brackets, so it is counted from its end. */
+static int start_ticks_of(pid_t pid, uint64_t *ret)
+{
+	char path[64], line[1024], *p;
+	_cleanup_fclose_ FILE *f = NULL;
+	unsigned long long ticks;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(line, sizeof(line), f))
+		return -ESRCH;
+	p = strrchr(line, ')');
+	if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+			  &ticks) != 1)
+		return -ESRCH;
+	*ret = ticks;
+	return 0;
+}
+
+int op_pidfd_open(pid_t pid, uint64_t start_ticks, int *ret_fd)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct pollfd poll_fd;
+	uint64_t ticks;
+
+	if (pid <= 0)
+		return -ESRCH;
+	fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return errno == EINVAL ? -ESRCH : -errno;
+	if (start_ticks_of(pid, &ticks) < 0 || ticks != start_ticks)
+		return -ESRCH;
+	/* Had it ended before the start time was read, that may have been another process's. */
+	poll_fd = (struct pollfd){ .fd = fd, .events = POLLIN };
+	if (poll(&poll_fd, 1, 0) != 0)
+		return -ESRCH;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+bool op_process_alive(pid_t pid, uint64_t start_ticks)
+{
+	_cleanup_close_ int fd = -EBADF;
+
+	return op_pidfd_open(pid, start_ticks, &fd) >= 0;
+}
+
+const char *op_span(char *buf, size_t size, uint64_t usec)
+{
+	if (usec < 60 * USEC_PER_SEC)
+		(void)snprintf(buf, size, "%.1f s", (double)usec / (double)USEC_PER_SEC);
+	else if (usec < 7200 * USEC_PER_SEC)
+		(void)snprintf(buf, size, "%.0f min", (double)usec / (60.0 * (double)USEC_PER_SEC));
+	else
+		(void)snprintf(buf, size, "%.1f h", (double)usec / (3600.0 * (double)USEC_PER_SEC));
+	return buf;
+}

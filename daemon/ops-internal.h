@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files op-*.c, recover.c, watch.c and after-fence.c owe each other. Main thread, unless it says otherwise. */
+
+#include "manager.h"
+#include "ops.h"
+
+/* --- op-util.c --- */
+
+/* Who a transition is by: "uid 0". NULL: out of memory. */
+PmlTxn *op_txn_new(uint32_t uid);
+/* The daemon's own: a process ended, libvirt said so, a retry. */
+PmlTxn *op_txn_new_daemon(void);
+/* Fails the job for what nobody foresaw (out of memory); returns JOB_FAIL. */
+JobNext op_fail(Job *job, int r, const char *what);
+/* Any thread: a proof with the timeout counted from now. The manager's fields used are set once, before threads start. */
+int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec, PmlProof **ret);
+/*
+ * Any thread. Opens a pidfd of the process that has this pid and this start time. Both are looked at again behind the
+ * open descriptor, so a reused pid never passes. 0, or -ESRCH.
+ */
+int op_pidfd_open(pid_t pid, uint64_t start_ticks, int *ret_fd);
+/* True while a process of that pid and start time is alive. */
+bool op_process_alive(pid_t pid, uint64_t start_ticks);
+/* "5.0 s", "2 min": for sentences. buf is returned. */
+const char *op_span(char *buf, size_t size, uint64_t usec);
+
+/* --- watch.c: pidfds of processes whose end means something to a region --- */
+
+typedef void (*WatchFn)(Region *region);
+
+/* Watches one process; fd is taken, also on failure. */
+int watch_add(Region *region, int pidfd, bool holder, WatchFn fn);
+/* Replaces the watches of holders by those of a proof. *ret_blind: something is left whose end cannot be heard. */
+int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_blind);
+void watch_drop(Region *region, bool holder);
+
+/* --- after-fence.c: what the guest gets when its memory was taken: paused (and thawed) or destroyed --- */
+
+/*
+ * Begins, or does nothing where it has begun. Goes on in the background until libvirt has done it or the machine is gone; a machine that
+ * is frozen stays so until then. frozen: thaw it, and put that into the ledger.
+ */
+int after_fence_begin(Manager *m, const PmlLeaseRecord *rec, bool frozen);
+/* libvirt is connected again: what waits for it is tried again. */
+void after_fence_retry(Manager *m);
+/* True while the machine of this lease is to be taken as frozen by us. */
+bool after_fence_frozen(Manager *m, const char *lease_id);
+/* The lease's record has moved: what only waited for that is written. */
+void after_fence_poke(Manager *m);
+
+/* --- op-lease.c --- */
+
+/* A job that an eviction replaces: op_lease_kind and op_recover_kind. */
+bool lease_job_replaceable(const Job *job);
+/*
+ * Takes the region away from a lease job for an evict job. False: the lease job waits for libvirt or the kernel, its late result will be
+ * cleaned up and nothing else. True: it is in the middle of a write, and will call evict_taken_over(evict) behind it.
+ */
+bool lease_job_yield(Job *job);
+void lease_job_set_successor(Job *job, Job *evict);
+/* The region of a lease that libvirt may still be about to attach (its call has not returned). */
+bool lease_attach_outstanding(const Region *region);
+/* libvirt is there (again): jobs of op_recover_kind that wait for it go on. */
+void lease_jobs_libvirt_connected(Manager *m);
+int recover_lease_start(Lease *lease);
+
+/* --- op-evict.c --- */
+
+/* Takes the region back now, without asking the ledger or the guest: the domain ended, the device was found unbound, a lease failed. */
+int evict_force(Region *region, const char *why);
+/* After a restart: the deadline on the disk runs on. */
+int evict_continue(Lease *lease);
+/* After a restart: an eviction of a region without a lease goes on. */
+int evict_continue_unleased(Region *region);
+void evict_taken_over(Job *evict);
+
+/* --- op-settle.c --- */
+
+/* The attach's late return, a holder's end, a clock: prove again from the event loop. */
+void settle_kick(Region *region);
+/* Doubles from 1 s to 60 s. */
+void settle_retry_later(Region *region);
+
+/* --- media-run.c: the helper process that overwrites and reads back --- */
+
+typedef struct MediaRun MediaRun;
+
+typedef enum MediaOutcome {
+	MEDIA_OK,
+	MEDIA_BAD_BLOCK,
+	MEDIA_NOT_ZERO,
+	MEDIA_CANCELLED,
+	MEDIA_ERROR, /* an errno, or the helper died: see the sentence */
+} MediaOutcome;
+
+typedef struct MediaReport {
+	MediaOutcome outcome;
+	uint64_t offset_bytes;
+	uint64_t size_bytes;
+	uint64_t scrub_usec;
+	uint64_t verify_usec;
+	int error;         /* errno, 0 when the helper died of a signal */
+	int signal;        /* it died of this one */
+	int exit_status;
+} MediaReport;
+
+/* fd: the checked device; taken, also on failure. done is called once, when the process has ended; never after media_run_free(). */
+int media_run_start(sd_event *event, const char *helper, int fd, uint64_t size_bytes,
+	void (*progress)(void *data, bool verify, uint64_t done_bytes, uint64_t total_bytes),
+	void (*done)(void *data, const MediaReport *report), void *data, MediaRun **ret);
+void media_run_cancel(MediaRun *run);
+/* Kills a helper that still runs, and waits for its end. */
+MediaRun *media_run_free(MediaRun *run);

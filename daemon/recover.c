@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * At start: what the ledger, the marks in /run and the host say is compared, and whatever an earlier run left is begun again at
+ * the point from which it is right. Everything here only starts jobs; they run when the loop does.
+ */
+
+#include "log.h"
+#include "ops-internal.h"
+#include "util.h"
+
+static const PmlMark *mark_of(const PmlMark *marks, size_t n, const char *lease_id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (pml_streq(marks[i].lease, lease_id))
+			return &marks[i];
+	return NULL;
+}
+
+/* An eviction ran past its deadline: it is run again from the fence on, which changes nothing where it was done. */
+static int fence_again(Lease *lease, const char *why)
+{
+	if (!lease->region->host && !pml_streq(lease->record.boot_id, lease->manager->boot_id)) {
+		log_full(LOG_WARNING, &(LogFields){ .lease = lease->record.id, .region = lease->region->id },
+			"Region %s, which was lent before the host restarted, is missing; its lease ends when it is back.",
+			lease->region->id);
+		return 0;
+	}
+	return evict_force(lease->region, why);
+}
+
+static int recover_lease(Lease *lease, const PmlMark *mark)
+{
+	Manager *m = lease->manager;
+	const PmlLeaseRecord *rec = &lease->record;
+	bool same_boot = pml_streq(rec->boot_id, m->boot_id);
+
+	switch (rec->state) {
+	case PML_LEASE_RESERVED:
+		return recover_lease_start(lease);
+	case PML_LEASE_ATTACHING:
+	case PML_LEASE_ACTIVE:
+		if (mark)
+			return fence_again(lease, "its fence was begun before the daemon restarted");
+		if (!same_boot)
+			return fence_again(lease, "the host has restarted");
+		return recover_lease_start(lease);
+	case PML_LEASE_DRAINING:
+		if (mark || !same_boot)
+			return fence_again(lease, "its deadline has passed");
+		return evict_continue(lease);
+	case PML_LEASE_FENCING:
+		return fence_again(lease, "its fence was begun before the daemon restarted");
+	case PML_LEASE_FENCED:
+	case PML_LEASE_STUCK:
+		if (rec->frozen && same_boot && after_fence_begin(m, rec, true) < 0)
+			log_error("Domain %s stays frozen: out of memory.", rec->domain_name);
+		return op_settle_kick(lease->region);
+	case PML_LEASE_RELEASED:
+	case _PML_LEASE_STATE_MAX:
+	case _PML_LEASE_STATE_INVALID:
+		break;
+	}
+	return 0;
+}
+
+static bool overlaps_lease(const Region *region)
+{
+	const Lease *l;
+
+	LIST_FOREACH(l, &region->manager->leases, leases)
+		if (!l->gone && pml_extent_overlaps(&l->record.extent, &region->extent))
+			return true;
+	return false;
+}
+
+static int recover_region(Region *region)
+{
+	const PmlExtentRecord *rec = &region->record;
+	OpError err;
+	int r;
+
+	/* Bytes that another region's lease covers are its business. */
+	if (region->lease || region->job || overlaps_lease(region))
+		return 0;
+	switch (rec->use) {
+	case PML_USE_EVICTING:
+		return region->host ? evict_continue_unleased(region) : 0;
+	case PML_USE_EVICTED:
+		return op_settle_kick(region);
+	case PML_USE_LEASED:
+		log_full(LOG_ERR, &(LogFields){ .region = region->id },
+			"Region %s is lent to no lease that is known; it is not lent again. Look at `pmemlease history %s`.",
+			region->id, region->id);
+		return 0;
+	case PML_USE_FREE:
+		if (rec->content != PML_CONTENT_SCRUBBING || region->presence != PML_PRESENCE_ONLINE)
+			return 0;
+		/* Its intent and the consent to destroy that owner's data are on the disk. */
+		r = op_scrub_start(region->manager, region, rec->owner, 0, NULL, &err);
+		if (r > 0)
+			log_warning("The scrub of region %s was not begun again: %s", region->id, err.message);
+		return r < 0 ? r : 0;
+	case PML_USE_QUARANTINED:
+	case _PML_USE_MAX:
+	case _PML_USE_INVALID:
+		break;
+	}
+	return 0;
+}
+
+/* Marks of leases that the ledger has beyond them say nothing new. */
+static void drop_stale_marks(Manager *m, const PmlMark *marks, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const Lease *lease = manager_find_lease(m, marks[i].lease);
+
+		if (!lease || lease->record.state == PML_LEASE_FENCED || lease->record.state == PML_LEASE_STUCK)
+			(void)pml_mark_remove(m->marks_fd, marks[i].lease);
+	}
+}
+
+int recover(Manager *m)
+{
+	PmlMark *marks = NULL;
+	Lease *lease, *next_lease;
+	Region *region;
+	size_t n = 0;
+	int r;
+
+	r = pml_mark_load(m->marks_fd, &marks, &n);
+	/* What a mark would say is found anew below: a fence that was begun has left the device unbound, or its deadline on the disk. */
+	if (r < 0)
+		log_error("The marks in /run cannot be read: %s. Going by the ledger and the host.", strerror(-r));
+	drop_stale_marks(m, marks, n);
+
+	r = 0;
+	for (lease = LIST_FIRST(&m->leases); lease && r >= 0; lease = next_lease) {
+		next_lease = LIST_NEXT(lease, leases);
+		if (!lease->gone)
+			r = recover_lease(lease, mark_of(marks, n, lease->record.id));
+	}
+	pml_mark_free(marks, n);
+	LIST_FOREACH(region, &m->regions, regions)
+	{
+		if (r < 0)
+			break;
+		r = recover_region(region);
+	}
+	return r;
+}
+
+void manager_libvirt_connected(Manager *m)
+{
+	Region *region;
+
+	after_fence_retry(m);
+	lease_jobs_libvirt_connected(m);
+	LIST_FOREACH(region, &m->regions, regions)
+		if (region->lease)
+			settle_kick(region);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Clearing what was fenced, and binding it again: by itself (op-settle.c) or on request (op-readmit.c), by the same steps. */
+
+#include "manager.h"
+
+typedef struct SettleData {
+	Manager *manager;
+	LedgerChange change;
+
+	/* --- main thread --- */
+	bool readmit;   /* on request, also what is kept offline */
+	bool again;     /* a holder has ended since this began */
+	bool scrub;     /* the lease's policy: its owner's data is to be destroyed */
+
+	/* --- read and written by the steps' run --- */
+	PmlRegion *host;
+	const PmlDaxOps *dax;
+	uint64_t proof_timeout_usec;
+	PmlProof *proof;
+	char *proof_json;
+	bool clear;
+	bool proved;  /* unreachable: enough for `fenced`, not for binding */
+	bool rebound; /* somebody bound it with holders left; unbound again */
+	const VirtOps *ops;
+	Virt *virt;
+	PmlLeaseRecord rec;
+	VirtMemory mem;
+	char *why;
+	bool has_device;
+} SettleData;
+
+SettleData *settle_data_new(Manager *m, Region *region, bool readmit);
+void settle_data_free(void *data);
+void settle_finished(Job *job, bool success);
+
+#define SETTLE_N_STEPS 6
+extern const JobStep settle_steps[SETTLE_N_STEPS];
