@@ -67,6 +67,7 @@ static int run(const Config *config)
 		r = manager_new(event, config, &m);
 	if (r < 0)
 		return r;
+	m->virt_ops = &virt_libvirt_ops;
 	m->on_ready = on_ready;
 	r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, m);
 	if (r >= 0)

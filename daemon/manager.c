@@ -37,7 +37,6 @@ int manager_new(sd_event *event, const Config *config, Manager **ret)
 	m->event = sd_event_ref(event);
 	m->config = *config;
 	m->dax = &pml_dax_ops;
-	m->virt_ops = &virt_libvirt_ops;
 	m->scan = pml_inventory_scan;
 	m->marks_fd = -EBADF;
 	m->uevent_fd = -EBADF;

@@ -123,7 +123,7 @@ struct Manager {
 
 void config_defaults(Config *c);
 
-/* Nothing is opened yet: dax, virt_ops and scan may be replaced before manager_start(). The event and strings of config are borrowed. */
+/* Nothing is opened yet: virt_ops must be set, dax and scan may be replaced, before manager_start(). The event and strings of config are borrowed. */
 int manager_new(sd_event *event, const Config *config, Manager **ret);
 /*
  * Opens the ledger (before anything else), loads it, the marks and the host, lets recover() decide, and starts libvirt, uevents and the
