@@ -2,10 +2,14 @@
 #pragma once
 
 /*
- * libvirt, as the daemon sees it: a table of operations, so that tests put a fake in its place. The one real table is in
- * virt.c. Everything here blocks and runs in EXEC_VIRT (key: the domain's UUID) or EXEC_URGENT; nothing here is called on the main thread but new, free and connected.
+ * libvirt, as the daemon sees it: a table of operations, so that tests put a fake in its place. The
+ * one real table is in virt-domain.c. Everything here blocks and runs in EXEC_VIRT (key: the
+ * domain's UUID) or EXEC_URGENT; nothing is called on the main thread but start, free and
+ * connected.
  *
- * libvirt's objects do not leave virt.c; its errors are turned into the outcomes below and a sentence.
+ * libvirt's objects do not leave virt*.c; its errors are turned into the outcomes below and a
+ * sentence. When libvirt's daemon hangs, a call that waits for it fails as VIRT_UNAVAILABLE after
+ * VIRT_KEEPALIVE_INTERVAL_SEC * (VIRT_KEEPALIVE_COUNT + 1) seconds, and later calls at once.
  */
 
 #include <limits.h>
@@ -16,16 +20,22 @@
 #include "exec.h"
 #include "ledger.h"
 
+#define VIRT_KEEPALIVE_INTERVAL_SEC 2
+#define VIRT_KEEPALIVE_COUNT	    3
+
 typedef struct Virt Virt;
 
 /* Documented outcomes; positive. */
 enum {
 	VIRT_NO_DOMAIN = 1,
 	VIRT_NOT_RUNNING,
-	VIRT_UNSUITED,     /* the running machine cannot take an nvdimm: the sentence names what is missing and the mend */
-	VIRT_UNAVAILABLE,  /* not connected, or the connection broke during the call */
-	VIRT_REFUSED,      /* libvirt or QEMU said no: the sentence is theirs */
-	VIRT_AMBIGUOUS,    /* connected, but the outcome of an attach is unknown (connection lost in between): look at virt_has_device() later */
+	VIRT_UNSUITED,	  /* the machine cannot take an nvdimm: the sentence names the mend */
+	VIRT_UNAVAILABLE, /* not connected, or the connection broke during the call */
+	VIRT_REFUSED,	  /* libvirt or QEMU said no: the sentence is theirs */
+	VIRT_AMBIGUOUS,	  /* the connection broke during an attach: see has_device later */
+	VIRT_BUSY,	  /* libvirt waited (30 s) for another operation on this domain and gave
+			     up: nothing was done, try again. No event will say when */
+	VIRT_PINNED,	  /* of suited: a device of the machine pins or hands on its memory */
 };
 
 typedef struct VirtDomain {
@@ -38,14 +48,14 @@ typedef struct VirtDomain {
 typedef enum VirtEventType {
 	VIRT_EV_CONNECTED, /* (again): everything must be read again */
 	VIRT_EV_DISCONNECTED,
-	VIRT_EV_DOMAIN_STOPPED,
-	VIRT_EV_DEVICE_REMOVED,
-	VIRT_EV_MEMORY_FAILURE,
+	VIRT_EV_DOMAIN_STOPPED, /* its process is gone; detail: why, in a word or two */
+	VIRT_EV_DEVICE_REMOVED, /* alias */
+	VIRT_EV_MEMORY_FAILURE, /* detail: who was told, and what was done */
 } VirtEventType;
 
 typedef struct VirtEvent {
 	VirtEventType type;
-	char domain[PML_ID_MAX];
+	char domain[PML_ID_MAX]; /* UUID */
 	char alias[PML_NAME_LEN];
 	char detail[256];
 } VirtEvent;
@@ -58,26 +68,51 @@ typedef struct VirtMemory {
 	uint64_t align_bytes;
 } VirtMemory;
 
+/*
+ * *ret_why is written with a positive outcome only: a malloc-ed sentence for people, or NULL when
+ * there was no memory for one. uuid is the domain's, as lookup gave it.
+ */
 typedef struct VirtOps {
-	/* Starts threads, connects in the background, reconnects with back-off for ever. on_event runs on the main thread. */
-	int (*start)(void *userdata, Executors *x, const char *uri, void (*on_event)(void *data, const VirtEvent *ev), void *data, Virt **ret);
+	/*
+	 * Starts threads, connects in the background, reconnects with back-off for ever. on_event
+	 * runs on the main thread, first with CONNECTED, and never after free. x outlives the Virt.
+	 */
+	int (*start)(void *userdata, Executors *x, const char *uri,
+		void (*on_event)(void *data, const VirtEvent *ev), void *data, Virt **ret);
+	/* Does not wait: a call that is still in libvirt keeps what it needs until it returns. */
 	Virt *(*free)(Virt *v);
 	bool (*connected)(Virt *v);
-	/* By UUID or name. 0, VIRT_NO_DOMAIN, VIRT_UNAVAILABLE. *ret_why: sentence, malloc-ed, on any outcome. */
+	/* By UUID or name. 0, NO_DOMAIN, UNAVAILABLE, REFUSED. */
 	int (*lookup)(Virt *v, const char *domain, VirtDomain *ret, char **ret_why);
-	/* Can the running machine take this nvdimm now: running, KVM, nvdimm=on, a NUMA cell, maxMemory, a free slot, ACPI. 0, NOT_RUNNING, UNSUITED, … */
-	int (*suited)(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why);
-	/* Hot-plugs (live only). 0: libvirt said done. REFUSED, UNAVAILABLE, AMBIGUOUS… */
-	int (*attach)(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why);
-	/* Does the live XML have a memory device of this alias, and with this path. 0 and *ret. */
-	int (*has_device)(Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why);
 	/*
-	 * Pauses. before(data) is called when libvirt has answered that it is there, right before the call that needs the machine's main loop to run: the
-	 * place to thaw its cgroup. 0 also when it is paused or gone already.
+	 * Can the running machine take this nvdimm now: running, KVM, nvdimm=on, a NUMA cell,
+	 * maxMemory, a free slot, ACPI, and nothing that pins its memory. 0, NO_DOMAIN,
+	 * NOT_RUNNING, UNSUITED, PINNED, UNAVAILABLE, REFUSED.
 	 */
-	int (*pause)(Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why);
+	int (*suited)(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why);
+	/*
+	 * Hot-plugs (live only). 0: the domain has it. UNAVAILABLE: nothing was asked of libvirt;
+	 * AMBIGUOUS: it may have it, or get it yet. NO_DOMAIN, NOT_RUNNING, REFUSED, BUSY: it has
+	 * it not. -EINVAL: a field that libvirt would change (virt-xml.h).
+	 */
+	int (*attach)(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why);
+	/*
+	 * Does the live XML have a memory device of this alias, and with this path: 0 and *ret,
+	 * which is false when the domain is off or gone. UNAVAILABLE, REFUSED.
+	 */
+	int (*has_device)(
+		Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why);
+	/*
+	 * Pauses. before(data) (may be NULL) is called in this thread when libvirt has answered
+	 * that the machine is there, paused or not, right before the call that needs its main loop
+	 * to run: the place to thaw its cgroup. 0 also when it is paused or gone already.
+	 * UNAVAILABLE, BUSY, REFUSED: it may be running, also after before().
+	 */
+	int (*pause)(
+		Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why);
+	/* Ends the machine's process, frozen or not. 0 also when it is gone already. */
 	int (*destroy)(Virt *v, const char *uuid, char **ret_why);
-	void *userdata;
+	void *userdata; /* of start */
 } VirtOps;
 
 extern const VirtOps virt_libvirt_ops;

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The calls on domains, and what libvirt's errors mean. Each call uses one connection from its
+ * beginning to its end.
+ */
+
+#include "util.h"
+#include "virt-internal.h"
+#include "virt-xml.h"
+
+/* One call on one domain. Its parts go in reverse order; all may be missing. */
+typedef struct Call {
+	Virt *virt;
+	virConnectPtr conn;
+	virDomainPtr dom;
+} Call;
+
+static void call_end(Call *c)
+{
+	if (c->dom)
+		(void)virDomainFree(c->dom);
+	if (c->conn)
+		(void)virConnectClose(c->conn);
+	virt_unref(c->virt);
+}
+#define _cleanup_call_ _cleanup_(call_end)
+
+static void xmlp(char **xml)
+{
+	free(*xml);
+}
+
+/* A sentence that could not be made is NULL: the outcome matters more. */
+static int outcome(int r, char **ret_why, const char *format, ...) _printf_(3, 4);
+static int outcome(int r, char **ret_why, const char *format, ...)
+{
+	char *why = NULL;
+	va_list ap;
+
+	va_start(ap, format);
+	if (vasprintf(&why, format, ap) < 0)
+		why = NULL;
+	va_end(ap);
+	*ret_why = why;
+	return r;
+}
+
+/*
+ * What the last error of this thread means. An error of libvirt's RPC layer leaves open what
+ * became of the call, whether or not the connection has been found dead yet.
+ */
+static int call_error(Call *c, char **ret_why)
+{
+	virErrorPtr e = virSaveLastError();
+	const char *message = e && e->message ? e->message : "unknown error";
+	int code = e ? e->code : VIR_ERR_OK, r;
+
+	if (virConnectIsAlive(c->conn) == 0 || (e && e->domain == VIR_FROM_RPC) ||
+		code == VIR_ERR_INVALID_CONN || code == VIR_ERR_NO_CONNECT) {
+		virt_link_lost(c->virt, c->conn);
+		r = outcome(
+			VIRT_UNAVAILABLE, ret_why, "The connection to libvirt broke: %s.", message);
+	} else if (code == VIR_ERR_NO_DOMAIN) {
+		r = outcome(VIRT_NO_DOMAIN, ret_why, "libvirt knows no such domain: %s.", message);
+	} else if (code == VIR_ERR_OPERATION_TIMEOUT) {
+		r = outcome(VIRT_BUSY, ret_why,
+			"libvirt waited for another operation on the domain, and gave up: %s. "
+			"Try again.",
+			message);
+	} else {
+		r = outcome(VIRT_REFUSED, ret_why, "libvirt refused: %s.", message);
+	}
+	virFreeError(e);
+	return r;
+}
+
+static int call_connect(Call *c, Virt *v, VirtLinkKind kind, char **ret_why)
+{
+	virConnectPtr conn = virt_link_get(v, kind);
+
+	if (!conn && kind != VIRT_LINK_MAIN)
+		conn = virt_link_get(v, VIRT_LINK_MAIN);
+	if (!conn)
+		return outcome(VIRT_UNAVAILABLE, ret_why,
+			"libvirt is not connected. Is its daemon (libvirtd or virtqemud) running? "
+			"It is connected to as soon as it answers.");
+	*c = (Call){.virt = virt_ref(v), .conn = conn};
+	return 0;
+}
+
+/* Fills in the domain of this UUID. */
+static int call_begin(Call *c, Virt *v, VirtLinkKind kind, const char *uuid, char **ret_why)
+{
+	int r;
+
+	r = call_connect(c, v, kind, ret_why);
+	if (r != 0)
+		return r;
+	c->dom = virDomainLookupByUUIDString(c->conn, uuid);
+	return c->dom ? 0 : call_error(c, ret_why);
+}
+
+static int not_running(char **ret_why)
+{
+	return outcome(
+		VIRT_NOT_RUNNING, ret_why, "The domain is not running: start it (virsh start).");
+}
+
+static int call_xml(Call *c, char **ret_xml, char **ret_why)
+{
+	char *xml = virDomainGetXMLDesc(c->dom, 0);
+
+	if (!xml)
+		return call_error(c, ret_why);
+	*ret_xml = xml;
+	return 0;
+}
+
+static int unreadable(char **ret_why)
+{
+	return outcome(VIRT_REFUSED, ret_why,
+		"libvirt's description of the domain cannot be read (virsh dumpxml shows it).");
+}
+
+/* --- lookup --- */
+
+static bool looks_like_uuid(const char *s)
+{
+	for (size_t i = 0; i < VIR_UUID_STRING_BUFLEN - 1; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? s[i] != '-' : !strchr("0123456789abcdefABCDEF", s[i]) || !s[i])
+			return false;
+	}
+	return !s[VIR_UUID_STRING_BUFLEN - 1];
+}
+
+/* A domain may be named like another's UUID: the UUID goes first, as everywhere in libvirt. */
+static int find(Call *c, const char *domain, char **ret_why)
+{
+	if (looks_like_uuid(domain)) {
+		c->dom = virDomainLookupByUUIDString(c->conn, domain);
+		if (c->dom)
+			return 0;
+		if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN)
+			return call_error(c, ret_why);
+	}
+	c->dom = virDomainLookupByName(c->conn, domain);
+	return c->dom ? 0 : call_error(c, ret_why);
+}
+
+static int virt_lookup(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
+{
+	_cleanup_call_ Call c = {0};
+	char uuid[VIR_UUID_STRING_BUFLEN];
+	VirtDomain d = {0};
+	int r, active, state;
+
+	if (!*domain || strlen(domain) >= PML_NAME_LEN)
+		return outcome(VIRT_NO_DOMAIN, ret_why,
+			"A domain's name or UUID has 1 to %d bytes.", PML_NAME_LEN - 1);
+	r = call_connect(&c, v, VIRT_LINK_MAIN, ret_why);
+	if (r != 0)
+		return r;
+	r = find(&c, domain, ret_why);
+	if (r != 0)
+		return r;
+	if (virDomainGetUUIDString(c.dom, uuid) < 0)
+		return call_error(&c, ret_why);
+	if (PML_STRCPY(d.uuid, uuid) < 0 || PML_STRCPY(d.name, virDomainGetName(c.dom)) < 0)
+		return outcome(VIRT_REFUSED, ret_why,
+			"The domain's name has more than %d bytes: rename it (virsh domrename).",
+			PML_NAME_LEN - 1);
+	active = virDomainIsActive(c.dom);
+	if (active < 0 || virDomainGetState(c.dom, &state, NULL, 0) < 0)
+		return call_error(&c, ret_why);
+	d.running = active > 0;
+	d.paused = d.running && state == VIR_DOMAIN_PAUSED;
+	*ret = d;
+	return 0;
+}
+
+/* --- memory devices --- */
+
+static int virt_suited(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
+{
+	_cleanup_(xmlp) char *xml = NULL;
+	_cleanup_call_ Call c = {0};
+	int r;
+
+	r = call_begin(&c, v, VIRT_LINK_MAIN, uuid, ret_why);
+	if (r == 0)
+		r = call_xml(&c, &xml, ret_why);
+	if (r != 0)
+		return r;
+	r = virt_xml_suited(xml, mem, ret_why);
+	if (r == VIRT_NOT_RUNNING)
+		return not_running(ret_why);
+	return r == -EBADMSG ? unreadable(ret_why) : r;
+}
+
+static int call_has_device(Call *c, const VirtMemory *mem, bool *ret, char **ret_why)
+{
+	_cleanup_(xmlp) char *xml = NULL;
+	int r;
+
+	r = call_xml(c, &xml, ret_why);
+	if (r != 0)
+		return r;
+	r = virt_xml_has_device(xml, mem, ret);
+	return r == -EBADMSG ? unreadable(ret_why) : r;
+}
+
+static int virt_has_device(
+	Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why)
+{
+	_cleanup_free_ char *why = NULL;
+	_cleanup_call_ Call c = {0};
+	int r;
+
+	r = call_begin(&c, v, VIRT_LINK_MAIN, uuid, &why);
+	if (r == 0)
+		r = call_has_device(&c, mem, ret, &why);
+	if (r == VIRT_NO_DOMAIN) {
+		*ret = false;
+		return 0;
+	}
+	if (r > 0)
+		*ret_why = TAKE_PTR(why);
+	return r;
+}
+
+/*
+ * After an error that libvirt answered: does the machine have the device nevertheless? Takes the
+ * sentence of that error.
+ */
+static int attach_failed(Call *c, const VirtMemory *mem, int failed, char **why, char **ret_why)
+{
+	_cleanup_free_ char *why_not = NULL;
+	bool present = false;
+	int r;
+
+	r = call_has_device(c, mem, &present, &why_not);
+	if (r < 0)
+		return r;
+	if (r == 0 && present)
+		return 0;
+	if (r != 0 && r != VIRT_NO_DOMAIN)
+		return outcome(VIRT_AMBIGUOUS, ret_why,
+			"It is unknown whether the machine has the memory. %s Then: %s",
+			*why ? *why : "", why_not ? why_not : "");
+	if (r == VIRT_NO_DOMAIN || virDomainIsActive(c->dom) == 0)
+		return not_running(ret_why);
+	*ret_why = TAKE_PTR(*why);
+	return failed;
+}
+
+static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
+{
+	_cleanup_free_ char *device = NULL, *why = NULL;
+	_cleanup_call_ Call c = {0};
+	int r;
+
+	r = virt_xml_make_memory(mem, &device);
+	if (r < 0)
+		return r;
+	r = call_begin(&c, v, VIRT_LINK_MAIN, uuid, ret_why);
+	if (r != 0)
+		return r;
+	if (virDomainAttachDeviceFlags(c.dom, device, VIR_DOMAIN_AFFECT_LIVE) == 0)
+		return 0;
+	r = call_error(&c, &why);
+	if (r == VIRT_UNAVAILABLE)
+		return outcome(VIRT_AMBIGUOUS, ret_why,
+			"It is unknown whether the machine has the memory. %s", why ? why : "");
+	return attach_failed(&c, mem, r, &why, ret_why);
+}
+
+/* --- pause and destroy --- */
+
+/* Is there no process (any more), or none whose processors run? Errors say nothing. */
+static bool at_rest(Call *c, bool paused_too)
+{
+	int state;
+
+	if (virDomainGetState(c->dom, &state, NULL, 0) < 0)
+		return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN;
+	return state == VIR_DOMAIN_SHUTOFF || (paused_too && state == VIR_DOMAIN_PAUSED);
+}
+
+static int virt_pause(
+	Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why)
+{
+	_cleanup_free_ char *why = NULL;
+	_cleanup_call_ Call c = {0};
+	int r;
+
+	r = call_begin(&c, v, VIRT_LINK_URGENT, uuid, &why);
+	if (r == 0) {
+		if (at_rest(&c, false))
+			return 0;
+		/* The state is a call of its own: libvirt may have gone silent since. */
+		if (virGetLastErrorCode() != VIR_ERR_OK)
+			r = call_error(&c, &why);
+	}
+	if (r == VIRT_NO_DOMAIN)
+		return 0;
+	if (r == 0) {
+		if (before)
+			before(data);
+		if (virDomainSuspend(c.dom) == 0)
+			return 0;
+		r = call_error(&c, &why);
+		if (r != VIRT_UNAVAILABLE && at_rest(&c, true))
+			return 0;
+	}
+	*ret_why = TAKE_PTR(why);
+	return r;
+}
+
+static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
+{
+	_cleanup_free_ char *why = NULL;
+	_cleanup_call_ Call c = {0};
+	int r;
+
+	r = call_begin(&c, v, VIRT_LINK_URGENT, uuid, &why);
+	if (r == 0) {
+		if (virDomainDestroyFlags(c.dom, VIR_DOMAIN_DESTROY_DEFAULT) == 0)
+			return 0;
+		r = call_error(&c, &why);
+		if (r != VIRT_UNAVAILABLE && at_rest(&c, false))
+			return 0;
+	}
+	if (r == VIRT_NO_DOMAIN)
+		return 0;
+	*ret_why = TAKE_PTR(why);
+	return r;
+}
+
+const VirtOps virt_libvirt_ops = {
+	.start = virt_start,
+	.free = virt_free,
+	.connected = virt_connected,
+	.lookup = virt_lookup,
+	.suited = virt_suited,
+	.attach = virt_attach,
+	.has_device = virt_has_device,
+	.pause = virt_pause,
+	.destroy = virt_destroy,
+};

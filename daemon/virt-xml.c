@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <inttypes.h>
+#include <libxml/parser.h>
+#include <libxml/tree.h>
+#include <limits.h>
+#include <pthread.h>
+
+#include "util.h"
+#include "virt-xml.h"
+
+#define KIB	       UINT64_C(1024)
+#define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
+#define ALIAS_CHARS    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
+static void xml_doc_freep(xmlDoc **doc)
+{
+	if (*doc)
+		xmlFreeDoc(*doc);
+}
+
+static void xml_buffer_freep(xmlBuffer **b)
+{
+	if (*b)
+		xmlBufferFree(*b);
+}
+
+static void xml_str_freep(xmlChar **s)
+{
+	if (*s)
+		xmlFree(*s);
+}
+
+#define _cleanup_doc_	 _cleanup_(xml_doc_freep)
+#define _cleanup_buffer_ _cleanup_(xml_buffer_freep)
+#define _cleanup_xmlstr_ _cleanup_(xml_str_freep)
+
+/* libxml2's parser must be set up by one thread before several use it. */
+static void xml_setup(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	(void)pthread_once(&once, xmlInitParser);
+}
+
+/* --- making --- */
+
+/* A text that XML can carry unchanged: UTF-8 without control characters. */
+static bool text_valid(const char *s)
+{
+	for (const unsigned char *p = (const unsigned char *)s; *p; p++)
+		if (*p < 0x20 || *p == 0x7f)
+			return false;
+	return xmlCheckUTF8((const xmlChar *)s);
+}
+
+static bool memory_valid(const VirtMemory *mem)
+{
+	if (strncmp(mem->alias, "ua-", 3) != 0 || !mem->alias[3] ||
+		mem->alias[strspn(mem->alias, ALIAS_CHARS)])
+		return false;
+	if (mem->path[0] != '/' || !text_valid(mem->path))
+		return false;
+	if (mem->align_bytes < KIB || (mem->align_bytes & (mem->align_bytes - 1)))
+		return false;
+	return mem->size_bytes > 0 && mem->size_bytes % MIB == 0 &&
+	       mem->size_bytes % mem->align_bytes == 0;
+}
+
+/* xmlNewTextChild() escapes its text, xmlNewChild() would not. */
+static xmlNode *add_text(xmlNode *parent, const char *name, const char *text)
+{
+	return xmlNewTextChild(parent, NULL, (const xmlChar *)name, (const xmlChar *)text);
+}
+
+static xmlNode *add(xmlNode *parent, const char *name)
+{
+	return add_text(parent, name, NULL);
+}
+
+static bool add_kib(xmlNode *parent, const char *name, uint64_t bytes)
+{
+	char text[32];
+	xmlNode *n;
+
+	(void)snprintf(text, sizeof(text), "%" PRIu64, bytes / KIB);
+	n = add_text(parent, name, text);
+	return n && xmlNewProp(n, (const xmlChar *)"unit", (const xmlChar *)"KiB");
+}
+
+static bool set(xmlNode *n, const char *name, const char *value)
+{
+	return xmlNewProp(n, (const xmlChar *)name, (const xmlChar *)value);
+}
+
+static bool fill_memory(xmlNode *root, const VirtMemory *mem)
+{
+	xmlNode *source, *target, *alias;
+
+	if (!set(root, "model", "nvdimm") || !set(root, "access", "shared"))
+		return false;
+	source = add(root, "source");
+	if (!source || !add_text(source, "path", mem->path) ||
+		!add_kib(source, "alignsize", mem->align_bytes) || !add(source, "pmem"))
+		return false;
+	target = add(root, "target");
+	if (!target || !add_kib(target, "size", mem->size_bytes) || !add_text(target, "node", "0"))
+		return false;
+	alias = add(root, "alias");
+	return alias && set(alias, "name", mem->alias);
+}
+
+int virt_xml_make_memory(const VirtMemory *mem, char **ret)
+{
+	_cleanup_buffer_ xmlBuffer *buffer = NULL;
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	xmlNode *root;
+	char *text;
+
+	xml_setup();
+	if (!memory_valid(mem))
+		return -EINVAL;
+	doc = xmlNewDoc((const xmlChar *)"1.0");
+	buffer = xmlBufferCreate();
+	if (!doc || !buffer)
+		return -ENOMEM;
+	root = xmlNewDocNode(doc, NULL, (const xmlChar *)"memory", NULL);
+	if (!root)
+		return -ENOMEM;
+	xmlDocSetRootElement(doc, root);
+	if (!fill_memory(root, mem) || xmlNodeDump(buffer, doc, root, 0, 0) < 0)
+		return -ENOMEM;
+	text = strdup((const char *)xmlBufferContent(buffer));
+	if (!text)
+		return -ENOMEM;
+	*ret = text;
+	return 0;
+}
+
+/* --- reading --- */
+
+static int parse(const char *text, xmlDoc **ret_doc, xmlNode **ret_root)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	size_t n = strlen(text);
+	xmlNode *root;
+
+	xml_setup();
+	if (n > INT_MAX)
+		return -EBADMSG;
+	doc = xmlReadMemory(text, (int)n, NULL, NULL,
+		XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+	if (!doc)
+		return -EBADMSG;
+	/* libvirt writes no DOCTYPE; one can only be there to declare entities. */
+	if (xmlGetIntSubset(doc))
+		return -EBADMSG;
+	root = xmlDocGetRootElement(doc);
+	if (!root || root->ns || !xmlStrEqual(root->name, (const xmlChar *)"domain"))
+		return -EBADMSG;
+	*ret_doc = TAKE_PTR(doc);
+	*ret_root = root;
+	return 0;
+}
+
+static bool is(const xmlNode *n, const char *name)
+{
+	return n->type == XML_ELEMENT_NODE && !n->ns && xmlStrEqual(n->name, (const xmlChar *)name);
+}
+
+static xmlNode *next_named(xmlNode *n, const char *name)
+{
+	while (n && !is(n, name))
+		n = n->next;
+	return n;
+}
+
+/* The first child of this name; NULL for a NULL parent, so that calls can be nested. */
+static xmlNode *child(const xmlNode *parent, const char *name)
+{
+	return parent ? next_named(parent->children, name) : NULL;
+}
+
+static xmlNode *sibling(const xmlNode *n, const char *name)
+{
+	return next_named(n->next, name);
+}
+
+static xmlChar *attribute(xmlNode *n, const char *name)
+{
+	return n ? xmlGetNoNsProp(n, (const xmlChar *)name) : NULL;
+}
+
+static bool attribute_is(xmlNode *n, const char *name, const char *value)
+{
+	_cleanup_xmlstr_ xmlChar *v = attribute(n, name);
+
+	return v && xmlStrEqual(v, (const xmlChar *)value);
+}
+
+static bool text_is(xmlNode *n, const char *value)
+{
+	_cleanup_xmlstr_ xmlChar *v = n ? xmlNodeGetContent(n) : NULL;
+
+	return v && xmlStrEqual(v, (const xmlChar *)value);
+}
+
+/*
+ * Only a running machine has an id. Asking for a live XML gives the stored definition when the
+ * machine stops in between, and that one may name devices that nobody maps.
+ */
+static bool is_live(xmlNode *root)
+{
+	return xmlHasProp(root, (const xmlChar *)"id");
+}
+
+static int read_number(const xmlChar *text, uint64_t *ret)
+{
+	const char *s = (const char *)text;
+	uint64_t v = 0;
+
+	if (!s)
+		return -EBADMSG;
+	s += strspn(s, " \t\r\n");
+	if (*s < '0' || *s > '9')
+		return -EBADMSG;
+	for (; *s >= '0' && *s <= '9'; s++)
+		if (__builtin_mul_overflow(v, 10U, &v) ||
+			__builtin_add_overflow(v, (unsigned)(*s - '0'), &v))
+			return -EBADMSG;
+	if (s[strspn(s, " \t\r\n")])
+		return -EBADMSG;
+	*ret = v;
+	return 0;
+}
+
+/* libvirt's units (formatdomain, "memory"); what it writes itself is always KiB. */
+static int read_unit(const xmlChar *unit, uint64_t *ret)
+{
+	static const struct {
+		const char *name;
+		uint64_t bytes;
+	} units[] = {
+		{"b", 1},
+		{"bytes", 1},
+		{"k", KIB},
+		{"KiB", KIB},
+		{"KB", 1000},
+		{"M", MIB},
+		{"MiB", MIB},
+		{"MB", 1000000},
+		{"G", 1ULL << 30},
+		{"GiB", 1ULL << 30},
+		{"GB", 1000000000},
+		{"T", 1ULL << 40},
+		{"TiB", 1ULL << 40},
+		{"TB", 1000000000000},
+	};
+
+	if (!unit) {
+		*ret = KIB;
+		return 0;
+	}
+	for (size_t i = 0; i < ELEMENTSOF(units); i++)
+		if (pml_streq((const char *)unit, units[i].name)) {
+			*ret = units[i].bytes;
+			return 0;
+		}
+	return -EBADMSG;
+}
+
+static int read_bytes(const xmlChar *text, const xmlChar *unit, uint64_t *ret)
+{
+	uint64_t v, factor;
+	int r;
+
+	r = read_number(text, &v);
+	if (r < 0)
+		return r;
+	r = read_unit(unit, &factor);
+	if (r < 0)
+		return r;
+	return __builtin_mul_overflow(v, factor, ret) ? -EBADMSG : 0;
+}
+
+static int read_size_element(xmlNode *n, uint64_t *ret)
+{
+	_cleanup_xmlstr_ xmlChar *text = n ? xmlNodeGetContent(n) : NULL;
+	_cleanup_xmlstr_ xmlChar *unit = attribute(n, "unit");
+
+	return read_bytes(text, unit, ret);
+}
+
+/* --- what a machine has --- */
+
+typedef struct Machine {
+	bool kvm;
+	bool acpi;
+	unsigned cells;
+	uint64_t initial_bytes; /* of the cells: what is there without memory devices */
+	uint64_t memory_bytes;
+	uint64_t vcpus;
+	bool max_memory;
+	uint64_t max_bytes;
+	uint64_t slots;
+	uint64_t slots_used;
+	uint64_t devices_bytes;
+	bool nvdimm;
+	bool alias_used;
+	bool path_used;
+	const char *pinned_by; /* static text */
+} Machine;
+
+/* dimm and nvdimm have slots; the virtio models sit on PCI. */
+static bool has_slot(xmlNode *memory)
+{
+	return attribute_is(memory, "model", "dimm") || attribute_is(memory, "model", "nvdimm");
+}
+
+static int read_memory_device(Machine *m, xmlNode *n, const VirtMemory *mem)
+{
+	uint64_t size;
+	int r;
+
+	r = read_size_element(child(child(n, "target"), "size"), &size);
+	if (r < 0)
+		return r;
+	if (__builtin_add_overflow(m->devices_bytes, size, &m->devices_bytes))
+		return -EBADMSG;
+	if (has_slot(n))
+		m->slots_used++;
+	/* A hot-plugged one proves as much as a cold one: QEMU would have refused it otherwise. */
+	if (attribute_is(n, "model", "nvdimm"))
+		m->nvdimm = true;
+	if (attribute_is(child(n, "alias"), "name", mem->alias))
+		m->alias_used = true;
+	if (text_is(child(child(n, "source"), "path"), mem->path))
+		m->path_used = true;
+	return 0;
+}
+
+static int read_cells(Machine *m, xmlNode *root)
+{
+	xmlNode *numa = child(child(root, "cpu"), "numa");
+
+	for (xmlNode *n = child(numa, "cell"); n; n = sibling(n, "cell")) {
+		_cleanup_xmlstr_ xmlChar *memory = attribute(n, "memory");
+		_cleanup_xmlstr_ xmlChar *unit = attribute(n, "unit");
+		uint64_t bytes;
+		int r;
+
+		r = read_bytes(memory, unit, &bytes);
+		if (r < 0)
+			return r;
+		if (__builtin_add_overflow(m->initial_bytes, bytes, &m->initial_bytes))
+			return -EBADMSG;
+		m->cells++;
+	}
+	return 0;
+}
+
+/* Is there "nvdimm=on" or "nvdimm=off" among the options of one -machine? The last one counts. */
+static void read_machine_options(Machine *m, const char *options)
+{
+	for (const char *s = options; *s;) {
+		size_t n = strcspn(s, ",");
+
+		if (n == strlen("nvdimm=on") && strncmp(s, "nvdimm=on", n) == 0)
+			m->nvdimm = true;
+		else if (n == strlen("nvdimm=off") && strncmp(s, "nvdimm=off", n) == 0)
+			m->nvdimm = false;
+		s += n;
+		s += *s == ',';
+	}
+}
+
+static bool is_qemu(const xmlNode *n, const char *name)
+{
+	return n->type == XML_ELEMENT_NODE && n->ns &&
+	       xmlStrEqual(n->ns->href, (const xmlChar *)QEMU_NAMESPACE) &&
+	       xmlStrEqual(n->name, (const xmlChar *)name);
+}
+
+/* Arguments that the operator added to QEMU's; they come after libvirt's own, so they win. */
+static void read_command_line(Machine *m, xmlNode *root)
+{
+	for (xmlNode *line = root->children; line; line = line->next) {
+		bool machine = false;
+
+		if (!is_qemu(line, "commandline"))
+			continue;
+		for (xmlNode *n = line->children; n; n = n->next) {
+			_cleanup_xmlstr_ xmlChar *value = NULL;
+			const char *s;
+
+			if (!is_qemu(n, "arg"))
+				continue;
+			value = attribute(n, "value");
+			s = value ? (const char *)value : "";
+			if (machine)
+				read_machine_options(m, s);
+			machine = pml_streq(s, "-machine") || pml_streq(s, "--machine") ||
+				  pml_streq(s, "-M") || pml_streq(s, "--M");
+		}
+	}
+}
+
+/*
+ * Devices that take long-term references on guest memory, or hand it to another process: on a
+ * kernel without revoke, removing the region under them leaves what nobody can prove (and a
+ * pinned page outlives its struct page).
+ */
+static void read_pins(Machine *m, xmlNode *devices)
+{
+	for (xmlNode *n = devices ? devices->children : NULL; n; n = n->next) {
+		if (is(n, "hostdev") && !attribute_is(n, "type", "usb"))
+			m->pinned_by = "a <hostdev> (VFIO pins all of the guest's memory)";
+		else if (is(n, "interface") && attribute_is(n, "type", "hostdev"))
+			m->pinned_by = "an <interface type='hostdev'> (VFIO pins all of the "
+				       "guest's memory)";
+		else if (is(n, "interface") && attribute_is(n, "type", "vdpa"))
+			m->pinned_by = "an <interface type='vdpa'> (vhost-vdpa pins all of the "
+				       "guest's memory)";
+		else if (is(n, "disk") && attribute_is(n, "type", "vhostvdpa"))
+			m->pinned_by = "a <disk type='vhostvdpa'> (vhost-vdpa pins all of the "
+				       "guest's memory)";
+		else if ((is(n, "interface") || is(n, "disk")) &&
+			 attribute_is(n, "type", "vhostuser"))
+			m->pinned_by = "a vhost-user device (its process maps all of the "
+				       "guest's memory)";
+		else if (is(n, "filesystem") &&
+			 attribute_is(child(n, "driver"), "type", "virtiofs"))
+			m->pinned_by = "a virtiofs <filesystem> (virtiofsd maps all of the "
+				       "guest's memory)";
+		else if (is(n, "video") && attribute_is(child(n, "driver"), "name", "vhostuser"))
+			m->pinned_by = "a vhost-user <video> (its process maps all of the "
+				       "guest's memory)";
+	}
+}
+
+static int read_machine(xmlNode *root, const VirtMemory *mem, Machine *ret)
+{
+	xmlNode *max = child(root, "maxMemory"), *devices = child(root, "devices");
+	_cleanup_xmlstr_ xmlChar *slots = attribute(max, "slots");
+	_cleanup_xmlstr_ xmlChar *vcpus = NULL;
+	xmlNode *vcpu = child(root, "vcpu");
+	Machine m = {
+		.kvm = attribute_is(root, "type", "kvm"),
+		.acpi = child(child(root, "features"), "acpi"),
+		.max_memory = max,
+	};
+	int r;
+
+	r = read_size_element(child(root, "memory"), &m.memory_bytes);
+	if (r < 0)
+		return r;
+	if (vcpu) {
+		vcpus = xmlNodeGetContent(vcpu);
+		if (read_number(vcpus, &m.vcpus) < 0)
+			return -EBADMSG;
+	}
+	r = read_cells(&m, root);
+	if (r < 0)
+		return r;
+	if (max && (read_size_element(max, &m.max_bytes) < 0 || read_number(slots, &m.slots) < 0))
+		return -EBADMSG;
+	for (xmlNode *n = child(devices, "memory"); n; n = sibling(n, "memory")) {
+		r = read_memory_device(&m, n, mem);
+		if (r < 0)
+			return r;
+	}
+	read_command_line(&m, root);
+	read_pins(&m, devices);
+	*ret = m;
+	return 0;
+}
+
+/* --- what it lacks --- */
+
+static uint64_t with_room(uint64_t a, uint64_t b)
+{
+	uint64_t sum;
+
+	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
+static void lack_memory_space(FILE *f, const Machine *m, const VirtMemory *mem)
+{
+	uint64_t initial = m->cells ? m->initial_bytes : m->memory_bytes;
+	uint64_t wanted = with_room(with_room(initial, m->devices_bytes), mem->size_bytes);
+	uint64_t slots = m->slots_used < m->slots ? m->slots : m->slots_used + 1;
+
+	if (!m->max_memory)
+		fprintf(f,
+			" It has no slots for memory devices: add <maxMemory slots='%" PRIu64
+			"' unit='KiB'>%" PRIu64 "</maxMemory>.",
+			m->slots_used + 4, wanted / KIB);
+	else if (m->slots_used >= m->slots || wanted > m->max_bytes)
+		fprintf(f,
+			" %" PRIu64 " of its %" PRIu64 " memory slots are used, and %" PRIu64
+			" KiB are needed where maxMemory is %" PRIu64
+			" KiB: change it to <maxMemory slots='%" PRIu64 "' unit='KiB'>%" PRIu64
+			"</maxMemory>.",
+			m->slots_used, m->slots, wanted / KIB, m->max_bytes / KIB, slots,
+			(wanted > m->max_bytes ? wanted : m->max_bytes) / KIB);
+}
+
+static void lack_machine(FILE *f, const Machine *m)
+{
+	if (!m->kvm)
+		fprintf(f, " It runs without KVM, where a memory failure ends QEMU: "
+			   "define it with <domain type='kvm'>.");
+	if (!m->acpi)
+		fprintf(f, " It has no ACPI: add <features><acpi/></features>.");
+	if (!m->cells)
+		fprintf(f,
+			" It has no NUMA cell: add <cpu><numa><cell id='0' cpus='0-%" PRIu64
+			"' memory='%" PRIu64 "' unit='KiB'/></numa></cpu>.",
+			m->vcpus ? m->vcpus - 1 : 0, m->memory_bytes / KIB);
+	if (!m->nvdimm)
+		fprintf(f,
+			" It was started without nvdimm support: add a small nvdimm, which turns "
+			"it on, with a 2 MiB file of its own: "
+			"<memory model='nvdimm' access='shared'><source><path>FILE</path></source>"
+			"<target><size unit='MiB'>2</size><node>0</node></target></memory>.");
+}
+
+/* What no other definition of the machine mends. */
+static void lack_region(FILE *f, const Machine *m, const VirtMemory *mem)
+{
+	if (m->path_used)
+		fprintf(f, " A memory device of it uses %s already.", mem->path);
+	if (m->alias_used)
+		fprintf(f, " A memory device of it is named %s already.", mem->alias);
+	if (mem->size_bytes % MIB || !mem->size_bytes)
+		fprintf(f,
+			" The region has %" PRIu64 " bytes, which is no multiple of 1 MiB: "
+			"libvirt would round up past its end. Make it again with a size that is.",
+			mem->size_bytes);
+	else if (!memory_valid(mem))
+		fprintf(f,
+			" The region's path, alignment (%" PRIu64
+			" bytes) or alias is nothing that libvirt could be given unchanged.",
+			mem->align_bytes);
+}
+
+static int lacks(const Machine *m, const VirtMemory *mem, char **ret)
+{
+	_cleanup_free_ char *mend = NULL, *final = NULL;
+	size_t n_mend = 0, n_final = 0;
+	char *why;
+	FILE *f;
+
+	f = open_memstream(&mend, &n_mend);
+	if (!f)
+		return -ENOMEM;
+	lack_machine(f, m);
+	lack_memory_space(f, m, mem);
+	if (fclose(f) != 0)
+		return -ENOMEM;
+	f = open_memstream(&final, &n_final);
+	if (!f)
+		return -ENOMEM;
+	lack_region(f, m, mem);
+	if (fclose(f) != 0)
+		return -ENOMEM;
+	if (!n_mend && !n_final)
+		return 0;
+	if (asprintf(&why, "The running machine cannot take this nvdimm.%s%s%s", final, mend,
+		    n_mend ? " (virsh edit, then shut the machine off and start it again.)" : "") <
+		0)
+		return -ENOMEM;
+	*ret = why;
+	return VIRT_UNSUITED;
+}
+
+int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	xmlNode *root;
+	Machine m = {0};
+	char *why;
+	int r;
+
+	r = parse(text, &doc, &root);
+	if (r < 0)
+		return r;
+	if (!is_live(root))
+		return VIRT_NOT_RUNNING;
+	r = read_machine(root, mem, &m);
+	if (r < 0)
+		return r;
+	r = lacks(&m, mem, ret_why);
+	if (r != 0 || !m.pinned_by)
+		return r;
+	if (asprintf(&why,
+		    "The machine has %s, so the region could not be taken back by force: "
+		    "lease it to a machine without.",
+		    m.pinned_by) < 0)
+		return -ENOMEM;
+	*ret_why = why;
+	return VIRT_PINNED;
+}
+
+int virt_xml_has_device(const char *text, const VirtMemory *mem, bool *ret)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	xmlNode *root;
+	bool found = false;
+	int r;
+
+	r = parse(text, &doc, &root);
+	if (r < 0)
+		return r;
+	for (xmlNode *n = is_live(root) ? child(child(root, "devices"), "memory") : NULL;
+		n && !found; n = sibling(n, "memory"))
+		found = attribute_is(child(n, "alias"), "name", mem->alias) &&
+			text_is(child(child(n, "source"), "path"), mem->path);
+	*ret = found;
+	return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * libvirt's XML, made and read with libxml2. Pure: no connection, no libvirt; so that every shape
+ * of a domain can be tried in a test. A domain's XML is partly what its owner wrote, hence hostile
+ * input: nothing is loaded from outside, and a document that declares entities is refused.
+ */
+
+#include <stdbool.h>
+
+#include "virt.h"
+
+/*
+ * The <memory model='nvdimm' access='shared'> element for an attach, on NUMA cell 0; *ret is
+ * malloc-ed.
+ *
+ * access='shared': QEMU maps a device-dax in no other way. The alias must begin with "ua-" and hold
+ * letters, digits, '-' and '_' only: libvirt drops any other one without a word
+ * (conf/domain_conf.c, virDomainDeviceInfoParseXML). The size must be a multiple of 1 MiB: libvirt
+ * rounds up (qemu/qemu_domain.c, qemuDomainMemoryDeviceAlignSize), past the end of the region.
+ * Returns 0, -EINVAL for a field that libvirt would change or refuse, -ENOMEM.
+ */
+int virt_xml_make_memory(const VirtMemory *mem, char **ret);
+
+/*
+ * Can the running machine that this live XML describes take mem? Returns 0, VIRT_UNSUITED with
+ * *ret_why naming everything that is missing and the XML that mends it, VIRT_PINNED with the
+ * device that would pin the memory, VIRT_NOT_RUNNING (no sentence) when text is the definition of a
+ * machine that is off, -EBADMSG when text is no domain's XML, -ENOMEM.
+ */
+int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why);
+
+/*
+ * *ret: a memory device has this alias and this path; false for the definition of a machine that
+ * is off. Returns 0, -EBADMSG, -ENOMEM.
+ */
+int virt_xml_has_device(const char *text, const VirtMemory *mem, bool *ret);
