@@ -4,7 +4,9 @@
 /*
  * What is done to one device-dax device. Every operation opens the device's sysfs directory once,
  * checks on that descriptor that it is still the region that was meant (device number, physical
- * start, size), acts, and checks the result: libdaxctl's daxctl_dev_disable() ignores the result of the unbind.
+ * start where the scan could read it, size), acts, and checks the result: libdaxctl's
+ * daxctl_dev_disable() ignores the result of the unbind. A region that was scanned without a device
+ * (pml_region_devno() 0) gives -ENODEV everywhere. They may be called from any thread.
  */
 
 #include "region.h"
@@ -18,17 +20,26 @@ typedef struct PmlDaxOps {
 	 * as above; -EBUSY: the kernel said yes and the driver is still there.
 	 */
 	int (*unbind)(void *userdata, const PmlRegion *r);
-	/* Binds device_dax and waits for the node to be there with the right number. 0, -ESTALE, -ENODEV, -EBUSY. */
+	/*
+	 * Binds device_dax and waits for the node to be there with the right number (at most 2 s).
+	 * 0, also when it was bound before; -ESTALE, -ENODEV as above; -EBUSY: another driver has
+	 * it, or the kernel could not reserve the range; -ENOENT: the driver is not loaded;
+	 * -ETIMEDOUT: bound, but the node did not come; otherwise what the driver's probe
+	 * returned. Loads no module.
+	 */
 	int (*bind)(void *userdata, const PmlRegion *r);
 	/*
 	 * Opens the character device (O_RDWR|O_CLOEXEC|O_NOFOLLOW) and checks the descriptor against
-	 * the region. 0 and a descriptor that is the caller's; -ESTALE when it is another device.
+	 * the region, before and after. 0 and a descriptor that is the caller's; -ESTALE when it is
+	 * another device (a symbolic link too); -ENODEV: gone, or no node; -ENXIO: not bound to
+	 * device_dax.
 	 */
 	int (*open)(void *userdata, const PmlRegion *r, int *ret_fd);
 	/*
 	 * References on the module that serves open device-dax files, without those of modules that
 	 * depend on it (Linux 6.12 fs/char_dev.c chrdev_open() takes one for the cdev and one for the
-	 * file operations, so an open file counts *ret_per_file). -EOPNOTSUPP: built in, uncountable.
+	 * file operations, so an open file counts *ret_per_file). -EOPNOTSUPP: built in or not
+	 * loaded, uncountable; -EAGAIN: it is just being loaded or unloaded.
 	 */
 	int (*module_refs)(void *userdata, uint64_t *ret_refs, uint64_t *ret_per_file);
 	void *userdata;

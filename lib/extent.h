@@ -14,8 +14,9 @@
 #define PML_MEDIUM_MAX 96
 
 /*
- * medium: "iset:%016x" (interleave-set cookie: start_bytes counts from the start of the set), or
- * "phys" (start_bytes is a physical address: only for memory without an interleave set).
+ * medium: "iset:%016llx" (interleave-set cookie in lower case, never 0: start_bytes counts from the
+ * start of the set), or "phys" (start_bytes is a physical address: only for memory without an
+ * interleave set).
  * A plain value: copied freely, owns nothing.
  */
 typedef struct PmlExtent {
@@ -41,4 +42,6 @@ int pml_extent_validate(const PmlExtent *e);
 
 /* "MEDIUM+0xSTART/0xSIZE"; ret is malloc-ed and the caller's. Returns 0 or -ENOMEM. */
 int pml_extent_format(const PmlExtent *e, char **ret);
+
+/* The reverse, strictly: nothing before, between or behind, a valid extent. 0 or -EINVAL. */
 int pml_extent_parse(const char *s, PmlExtent *ret);

@@ -7,20 +7,21 @@
 
 typedef struct PmlRegionInfo {
 	const char *name;
-	const char *path;
-	const char *uuid;           /* or NULL */
+	const char *path;	    /* or NULL: there is no device now */
+	const char *uuid;	    /* or NULL */
 	const char *namespace_name; /* or NULL */
-	const char *nd_region;      /* or NULL */
+	const char *nd_region;	    /* or NULL */
 	const char *const *dimms;   /* NULL-terminated, or NULL */
 	PmlKind kind;
 	PmlBinding binding;
 	dev_t devno;
 	uint64_t size_bytes;
 	uint64_t align_bytes;
-	uint64_t phys_start;
+	uint64_t phys_start; /* UINT64_MAX when unknown */
 	int numa_node;
 	int target_node;
 	bool duplicate_uuid;
+	bool no_node;	  /* path is not there, or is another device */
 	PmlExtent extent; /* size 0: no identity */
 } PmlRegionInfo;
 

@@ -33,7 +33,7 @@ typedef enum PmlBinding {
 
 /* Why the host's side of a region cannot be leased as it stands; a set of bits. */
 typedef enum PmlObstacle {
-	PML_OBSTACLE_UNBOUND = 1 << 0,
+	PML_OBSTACLE_UNBOUND = 1 << 0,         /* no driver, or one that offers no device-dax node */
 	PML_OBSTACLE_SYSTEM_RAM = 1 << 1,
 	PML_OBSTACLE_TOO_SMALL = 1 << 2,       /* under PML_REGION_MIN_BYTES */
 	PML_OBSTACLE_NO_MIB_MULTIPLE = 1 << 3, /* libvirt rounds up to 1 MiB: the end would be overrun */
@@ -50,7 +50,7 @@ const char *pml_kind_to_string(PmlKind k);
 PmlKind pml_kind_from_string(const char *s);
 const char *pml_binding_to_string(PmlBinding b);
 PmlBinding pml_binding_from_string(const char *s);
-/* One obstacle (a single bit) as a word ("duplicate-uuid") and as a sentence with the mend. */
+/* One obstacle (a single bit) as a word ("duplicate-uuid") and as a sentence with the mend, or NULL. */
 const char *pml_obstacle_to_string(PmlObstacle o);
 const char *pml_obstacle_explain(PmlObstacle o);
 
@@ -59,18 +59,20 @@ PmlRegion *pml_region_unref(PmlRegion *r); /* takes NULL, returns NULL */
 
 /*
  * The id under which users and the bus name the region: the namespace's UUID, else
- * "phys-START-SIZE" in hexadecimal. Of regions that share a UUID each gets "UUID@NAME". All strings are the region's.
+ * "phys-START-SIZE" in hexadecimal, else (physical address not readable) its name. Of regions that
+ * share a UUID each gets "UUID@NAME". All strings are the region's.
  */
 const char *pml_region_id(const PmlRegion *r);
-const char *pml_region_name(const PmlRegion *r);        /* "dax0.0"; may change at reboot */
-const char *pml_region_path(const PmlRegion *r);        /* "/dev/dax0.0" */
-const char *pml_region_uuid(const PmlRegion *r);        /* namespace UUID or NULL */
+/* "dax0.0"; may change at reboot. Of a disabled namespace: the name that its device had. */
+const char *pml_region_name(const PmlRegion *r);
+const char *pml_region_path(const PmlRegion *r);        /* "/dev/dax0.0"; NULL: no device */
+const char *pml_region_uuid(const PmlRegion *r);        /* as `ndctl list` shows it, or NULL */
 const char *pml_region_namespace(const PmlRegion *r);   /* "namespace0.0" or NULL */
 const char *pml_region_nd_region(const PmlRegion *r);   /* "region0" or NULL */
 const char *const *pml_region_dimms(const PmlRegion *r); /* NULL-terminated "nmem0"… */
 PmlKind pml_region_kind(const PmlRegion *r);
 PmlBinding pml_region_binding(const PmlRegion *r);      /* as scanned */
-dev_t pml_region_devno(const PmlRegion *r);             /* 0 when there is no node */
+dev_t pml_region_devno(const PmlRegion *r);             /* as sysfs says; 0: no device */
 uint64_t pml_region_size_bytes(const PmlRegion *r);
 uint64_t pml_region_align_bytes(const PmlRegion *r);
 uint64_t pml_region_phys_start(const PmlRegion *r);     /* UINT64_MAX when unknown */

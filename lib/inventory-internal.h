@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* How an inventory is made of regions that are there already; only the scan and tests do that. */
+
+#include "inventory.h"
+
+/* Takes a reference of its own on each region. Returns 0 or -ENOMEM. */
+int pml_inventory_new(PmlRegion *const *regions, size_t n_regions, PmlInventory **ret);
