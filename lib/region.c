@@ -69,7 +69,8 @@ const char *pml_obstacle_explain(PmlObstacle o)
 	switch (o) {
 	case PML_OBSTACLE_UNBOUND:
 		return "The device is not bound to device_dax, so nothing can open it. Bring it "
-		       "back with 'pmemlease readmit', or enable its namespace with 'ndctl enable-namespace'.";
+		       "back with 'pmemlease readmit', or enable its namespace with 'ndctl "
+		       "enable-namespace'.";
 	case PML_OBSTACLE_SYSTEM_RAM:
 		return "The device is in system-ram mode: its memory is the host kernel's own. "
 		       "Turn it back with 'daxctl reconfigure-device --mode=devdax'.";
@@ -83,8 +84,10 @@ const char *pml_obstacle_explain(PmlObstacle o)
 		return "Another region carries the same UUID, as copied labels do. Destroy or "
 		       "re-create one of the namespaces.";
 	case PML_OBSTACLE_NO_NODE:
-		return "The node in /dev is missing or belongs to another device. Have udev make it "
-		       "again with 'udevadm trigger --subsystem-match=dax --action=add'.";
+		/* The kernel makes the node with the device; udev only names and owns it. */
+		return "The node in /dev is missing or belongs to another device. Make it again by "
+		       "disabling and enabling the namespace with ndctl, or with mknod and the "
+		       "number in /sys/bus/dax/devices/NAME/dev.";
 	case PML_OBSTACLE_NO_IDENTITY:
 		return "It cannot be told where on the media the region lies (no interleave set, "
 		       "physical address not readable, or several ranges), so its past cannot be "
