@@ -158,11 +158,15 @@ static char *escape(const char *s, bool newlines)
 
 	if (!out)
 		return NULL;
-	for (; *s; s++)
+	while (*s) {
+		size_t n = (unsigned char)*s == 0xc2 && is_control(s) ? 2 : 1;
+
 		if (is_control(s) && (*s != '\n' || newlines))
-			p += sprintf(p, "\\x%02x", (unsigned char)*s);
+			for (; n > 0; n--)
+				p += sprintf(p, "\\x%02x", (unsigned char)*s++);
 		else
-			*p++ = *s;
+			*p++ = *s++;
+	}
 	*p = '\0';
 	return out;
 }

@@ -23,7 +23,8 @@ struct JobWatch {
 	uint64_t started_usec, phase_usec;
 	double progress;
 	char *printed;
-	bool tty;
+	ExitCode code;
+	bool tty, ended;
 };
 
 uint64_t job_id_of(const char *object)
@@ -122,6 +123,14 @@ static void erase(const JobWatch *w)
 		fputs("\r\033[K", stderr);
 }
 
+/* Not sd_event_exit(): it would close the bus, which is needed for what is shown afterwards. */
+static int end(JobWatch *w, ExitCode code)
+{
+	w->ended = true;
+	w->code = code;
+	return 0;
+}
+
 static void enter_phase(JobWatch *w, const char *phase)
 {
 	JobOutcome *j = &w->outcome;
@@ -206,10 +215,9 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	w->outcome.message = strdup(message);
 	w->outcome.elapsed_usec = elapsed(w);
 	if (!w->outcome.result || !w->outcome.error || !w->outcome.message)
-		return sd_event_exit(w->event,
-			(int)report_errno(w->options, -ENOMEM, "Cannot read the daemon's answer"));
+		return end(w, report_errno(w->options, -ENOMEM, "Cannot read the daemon's answer"));
 	erase(w);
-	return sd_event_exit(w->event, EXIT_DONE);
+	return end(w, EXIT_DONE);
 }
 
 static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -220,8 +228,8 @@ static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) < 0 || !*old_owner)
 		return 0;
 	erase(w);
-	return sd_event_exit(w->event,
-		(int)report_error(w->options, SD_BUS_ERROR_NO_REPLY,
+	return end(w,
+		report_error(w->options, SD_BUS_ERROR_NO_REPLY,
 			"The daemon ended while it worked on this. It finishes or undoes it when it "
 			"starts again; nothing is lost."));
 }
@@ -231,9 +239,9 @@ static int on_lost(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	JobWatch *w = userdata;
 
 	erase(w);
-	return sd_event_exit(w->event,
-		(int)report_error(w->options, SD_BUS_ERROR_DISCONNECTED,
-			"The connection to the bus was lost. The daemon goes on with the job."));
+	return end(
+		w, report_error(w->options, SD_BUS_ERROR_DISCONNECTED,
+			   "The connection to the bus was lost. The daemon goes on with the job."));
 }
 
 static int on_interrupt(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
@@ -246,7 +254,7 @@ static int on_interrupt(sd_event_source *s, const struct signalfd_siginfo *si, v
 		"pmemlease: Job %" PRIu64 " goes on without us. `pmemlease wait %" PRIu64
 		"` watches it again,\n           `pmemlease cancel %" PRIu64 "` stops it.\n",
 		id, id, id);
-	return sd_event_exit(w->event, EXIT_INTERRUPTED);
+	return end(w, EXIT_INTERRUPTED);
 }
 
 static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
@@ -335,7 +343,8 @@ static int watch_run(JobWatch *w)
 		r = sd_bus_call_method_async(w->bus, &w->asked, PML_BUS_NAME, w->object,
 			"org.freedesktop.DBus.Properties", "GetAll", on_asked, w, "s", PML_IF_JOB);
 	if (r >= 0)
-		r = sd_event_loop(w->event);
+		while (!w->ended && (r = sd_event_run(w->event, UINT64_MAX)) >= 0)
+			;
 	(void)sigprocmask(SIG_UNBLOCK, &interrupt, NULL);
 	return r;
 }
@@ -348,11 +357,11 @@ ExitCode job_watch_wait(JobWatch *w, const char *object, JobOutcome *ret)
 	r = w->object ? watch_run(w) : -ENOMEM;
 	if (r < 0)
 		return report_errno(w->options, r, "Cannot wait for the job; it goes on");
-	if (r == EXIT_DONE) {
+	if (w->code == EXIT_DONE) {
 		*ret = w->outcome;
 		w->outcome = (JobOutcome){};
 	}
-	return (ExitCode)r;
+	return w->code;
 }
 
 void job_outcome_clear(JobOutcome *j)
