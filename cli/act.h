@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The verbs: each asks the daemon for one thing, follows it to its end, and says how it ended. */
+
+#include "bus.h"
+#include "job-wait.h"
+#include "options.h"
+
+/* args: as many as the verb's table row in main.c allows, then NULL. */
+typedef ExitCode (*VerbFn)(sd_bus *bus, const Options *o, char *const *args);
+
+/* look.c: verbs that change nothing */
+ExitCode verb_status(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_regions(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_leases(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_jobs(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_history(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_verify(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_proof(sd_bus *bus, const Options *o, char *const *args);
+
+/* act.c */
+ExitCode verb_lease(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_adopt(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_scrub(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_readmit(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_lift_quarantine(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_cancel(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_wait(sd_bus *bus, const Options *o, char *const *args);
+
+/* evict.c: the three ways to take a region back */
+ExitCode verb_evict(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_release(sd_bus *bus, const Options *o, char *const *args);
+ExitCode verb_revoke(sd_bus *bus, const Options *o, char *const *args);
+
+/* How a job ended: EXIT_DONE, or its error, said. */
+ExitCode report_outcome(const Options *o, const JobOutcome *outcome);
+/* For --no-wait: the job, and nothing more. */
+ExitCode report_started(const Options *o, const char *job_object);

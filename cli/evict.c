@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "act.h"
+#include "json.h"
+#include "names.h"
+#include "show.h"
+
+typedef struct TakeBack {
+	RegionInfo before, after;
+	LeaseInfo lease;
+	char *proof_before, *proof_after;
+	JobOutcome outcome;
+} TakeBack;
+
+static void take_back_clear(TakeBack *t)
+{
+	region_info_clear(&t->before);
+	region_info_clear(&t->after);
+	lease_info_clear(&t->lease);
+	free(t->proof_before);
+	free(t->proof_after);
+	job_outcome_clear(&t->outcome);
+}
+
+/* The region, its lease, and its newest proof, so that an old one is not taken for this fence's. */
+static ExitCode look_before(sd_bus *bus, const Options *o, const char *region, TakeBack *t)
+{
+	_cleanup_leases_ LeaseList leases = {};
+	ExitCode code = model_region(bus, o, region, &t->before);
+
+	if (code == EXIT_DONE)
+		code = model_leases(bus, o, &leases);
+	if (code != EXIT_DONE)
+		return code;
+	for (size_t i = 0; i < leases.n; i++)
+		if (strcmp(leases.items[i].object, t->before.lease_object) == 0) {
+			t->lease = leases.items[i];
+			leases.items[i] = (LeaseInfo){};
+			break;
+		}
+	model_proof(bus, t->before.object, &t->proof_before);
+	return EXIT_DONE;
+}
+
+static ExitCode tell(sd_bus *bus, const Options *o, const char *verb, TakeBack *t)
+{
+	_cleanup_json_ struct json_object *proof = NULL;
+	const bool done = strcmp(t->outcome.result, "done") == 0;
+	Options quiet = *o;
+	ExitCode code = EXIT_DONE;
+
+	model_proof(bus, t->before.object, &t->proof_after);
+	if (t->proof_after && !pml_streq(t->proof_before, t->proof_after))
+		proof = json_tokener_parse(t->proof_after);
+	/* what is shown afterwards is an extra: its failure adds no second document */
+	quiet.json = false;
+	if (model_region(bus, &quiet, t->before.id, &t->after) != EXIT_DONE)
+		region_info_clear(&t->after);
+	if (!done) {
+		Options said = *o;
+
+		said.json = false;
+		code = report_outcome(&said, &t->outcome);
+	}
+	if (o->json || done || proof)
+		show_eviction(stdout, o,
+			&(Eviction){
+				.verb = verb,
+				.before = &t->before,
+				.lease = &t->lease,
+				.job = &t->outcome,
+				.proof = proof,
+				.after = &t->after,
+				.keep_offline = o->keep_offline,
+			});
+	return code;
+}
+
+static ExitCode follow(sd_bus *bus, const Options *o, JobWatch *watch, sd_bus_message *m,
+	const char *verb, TakeBack *t)
+{
+	_cleanup_message_ sd_bus_message *reply = NULL;
+	const char *job_object;
+	ExitCode code = bus_send(bus, o, m, &reply);
+	int r;
+
+	if (code != EXIT_DONE)
+		return code;
+	r = sd_bus_message_read(reply, "o", &job_object);
+	if (r < 0)
+		return report_errno(o, r, "Cannot read the daemon's answer");
+	if (o->no_wait)
+		return report_started(o, job_object);
+	code = job_watch_wait(watch, job_object, &t->outcome);
+	return code != EXIT_DONE ? code : tell(bus, o, verb, t);
+}
+
+static int evict_message(sd_bus *bus, const Options *o, const char *object, sd_bus_message **ret)
+{
+	int r = sd_bus_message_new_method_call(
+		bus, ret, PML_BUS_NAME, object, PML_IF_REGION, "Evict");
+
+	if (r >= 0)
+		r = sd_bus_message_append(*ret, "t", o->deadline_usec);
+	if (r >= 0)
+		r = sd_bus_message_open_container(*ret, 'a', "{sv}");
+	if (r >= 0 && o->keep_offline)
+		r = sd_bus_message_append(*ret, "{sv}", "keep-offline", "b", 1);
+	if (r >= 0 && o->after_fence)
+		r = sd_bus_message_append(*ret, "{sv}", "after-fence", "s", o->after_fence);
+	return r < 0 ? r : sd_bus_message_close_container(*ret);
+}
+
+ExitCode verb_evict(sd_bus *bus, const Options *o, char *const *args)
+{
+	_cleanup_(take_back_clear) TakeBack t = {};
+	_cleanup_message_ sd_bus_message *m = NULL;
+	_cleanup_watch_ JobWatch *watch = NULL;
+	ExitCode code = look_before(bus, o, args[0], &t);
+	int r;
+
+	if (code != EXIT_DONE)
+		return code;
+	r = job_watch_new(bus, o, &watch);
+	if (r >= 0)
+		r = evict_message(bus, o, t.before.object, &m);
+	if (r < 0)
+		return report_errno(o, r, "Cannot ask the daemon");
+	return follow(bus, o, watch, m, "Evicted", &t);
+}
+
+static ExitCode lease_taken_back(
+	sd_bus *bus, const Options *o, const char *name, const char *method, const char *verb)
+{
+	_cleanup_(take_back_clear) TakeBack t = {};
+	_cleanup_message_ sd_bus_message *m = NULL;
+	_cleanup_watch_ JobWatch *watch = NULL;
+	_cleanup_lease_ LeaseInfo lease = {};
+	ExitCode code = model_lease(bus, o, name, &lease);
+	int r;
+
+	if (code == EXIT_DONE)
+		code = look_before(bus, o, lease.region_id, &t);
+	if (code != EXIT_DONE)
+		return code;
+	r = job_watch_new(bus, o, &watch);
+	if (r >= 0)
+		r = sd_bus_message_new_method_call(
+			bus, &m, PML_BUS_NAME, lease.object, PML_IF_LEASE, method);
+	if (r >= 0 && strcmp(method, "Release") == 0)
+		r = sd_bus_message_append(m, "t", o->deadline_usec);
+	if (r < 0)
+		return report_errno(o, r, "Cannot ask the daemon");
+	return follow(bus, o, watch, m, verb, &t);
+}
+
+ExitCode verb_release(sd_bus *bus, const Options *o, char *const *args)
+{
+	return lease_taken_back(bus, o, args[0], "Release", "Released");
+}
+
+ExitCode verb_revoke(sd_bus *bus, const Options *o, char *const *args)
+{
+	return lease_taken_back(bus, o, args[0], "Revoke", "Revoked");
+}

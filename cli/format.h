@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Numbers and text as people write and read them. Pure; no bus. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/*
+ * Reads a time span: "0", "500ms", "5s", "2min", "1h30min", "1d". A number without a unit is
+ * refused unless it is 0: a deadline must not be misunderstood. 0; -EINVAL: not a span; -ERANGE:
+ * more than fits.
+ */
+int parse_span(const char *s, uint64_t *ret_usec);
+
+/* A whole decimal number, nothing else, within [min, max]. 0, -EINVAL or -ERANGE. */
+int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
+
+#define FORMAT_MAX 64
+
+/* Each fills buf (FORMAT_MAX bytes) and returns it. */
+const char *format_span(char *buf, uint64_t usec);	      /* "35ms", "5.1s", "2min 3s" */
+const char *format_size(char *buf, uint64_t bytes, bool raw); /* "64G", "1.5G"; raw: the number */
+const char *format_time(char *buf, uint64_t realtime_usec);   /* local time, "-" for 0 */
+
+/*
+ * fprintf for text that may carry names chosen by others (a process may call itself anything):
+ * control characters are written as \xNN, so that nobody paints on the operator's terminal.
+ * Newlines pass.
+ */
+void say(FILE *f, const char *format, ...) __attribute__((__format__(printf, 2, 3)));
+/* The same for one name, newlines escaped too; malloc-ed, NULL when out of memory. */
+char *printable(const char *s);

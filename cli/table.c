@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <libsmartcols/libsmartcols.h>
+
+#include "table.h"
+
+struct Table {
+	struct libscols_table *table;
+	size_t n_columns, n_rows;
+	bool colour;
+};
+
+static int add_columns(struct libscols_table *tb, const Column *columns, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int flags = (columns[i].right ? SCOLS_FL_RIGHT : 0) |
+			    (columns[i].may_shrink ? SCOLS_FL_TRUNC : 0);
+
+		if (!scols_table_new_column(
+			    tb, columns[i].name, columns[i].may_shrink ? 0.1 : 1, flags))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int table_new(const Options *o, FILE *f, const Column *columns, size_t n_columns, Table **ret)
+{
+	_cleanup_table_ Table *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	t->table = scols_new_table();
+	if (!t->table)
+		return -ENOMEM;
+	t->n_columns = n_columns;
+	/* a stream without a descriptor is somebody's memory */
+	t->colour = fileno(f) >= 0 && isatty(fileno(f)) && !getenv("NO_COLOR");
+	r = scols_table_set_stream(t->table, f);
+	if (r == 0)
+		r = scols_table_enable_noheadings(t->table, o->no_legend);
+	if (r == 0)
+		r = scols_table_enable_colors(t->table, t->colour);
+	if (r == 0)
+		r = add_columns(t->table, columns, n_columns);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+int table_add(Table *t, const char *const *cells, bool alarm)
+{
+	struct libscols_line *line = scols_table_new_line(t->table, NULL);
+	int r = line ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < t->n_columns && r == 0; i++)
+		r = scols_line_set_data(line, i, cells[i] && *cells[i] ? cells[i] : "-");
+	if (r == 0 && alarm && t->colour)
+		r = scols_line_set_color(line, "red");
+	t->n_rows++;
+	return r;
+}
+
+int table_print(Table *t)
+{
+	return t->n_rows ? scols_print_table(t->table) : 0;
+}
+
+Table *table_free(Table *t)
+{
+	if (!t)
+		return NULL;
+	scols_unref_table(t->table);
+	free(t);
+	return NULL;
+}

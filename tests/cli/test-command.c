@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The command as it is run, against a small fake of the daemon on a private bus. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <json-c/json.h>
+#include <pty.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "fake-daemon.h"
+#include "names.h"
+#include "util.h"
+
+typedef struct Run {
+	pid_t pid;
+	int err_fd;
+	FILE *out_file, *err_file;
+	char *out, *err;
+	int status;
+} Run;
+
+static FakeBus *bus;
+
+static void child(int out_fd, int err_fd, const char *const *args)
+{
+	const char *argv[24] = {"pmemlease"};
+	size_t n = 1;
+
+	while (*args && n < ELEMENTSOF(argv) - 1)
+		argv[n++] = *args++;
+	dup2(out_fd, STDOUT_FILENO);
+	dup2(err_fd, STDERR_FILENO);
+	setenv("DBUS_SYSTEM_BUS_ADDRESS", fake_bus_address(bus), 1);
+	setenv("LC_ALL", "C", 1);
+	setenv("TZ", "UTC", 1);
+	execv(getenv("PMEMLEASE"), (char *const *)(void *)argv);
+	_exit(126);
+}
+
+static char *slurp(FILE *f)
+{
+	char *text = calloc(1, 1 << 20);
+
+	assert_non_null(text);
+	rewind(f);
+	(void)!fread(text, 1, (1 << 20) - 1, f);
+	fclose(f);
+	return text;
+}
+
+static void run_clear(Run *r)
+{
+	free(r->out);
+	free(r->err);
+}
+#define _cleanup_run_ _cleanup_(run_clear)
+
+static Run begin(const char *const *args)
+{
+	Run r = {.out_file = tmpfile(), .err_file = tmpfile(), .err_fd = -EBADF};
+
+	assert_non_null(r.out_file);
+	assert_non_null(r.err_file);
+	fflush(NULL);
+	r.pid = fork();
+	assert_true(r.pid >= 0);
+	if (r.pid == 0)
+		child(fileno(r.out_file), fileno(r.err_file), args);
+	return r;
+}
+
+static void end(Run *r)
+{
+	int status;
+
+	assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
+	assert_true(WIFEXITED(status));
+	r->status = WEXITSTATUS(status);
+	r->out = slurp(r->out_file);
+	r->err = slurp(r->err_file);
+}
+
+static Run run_args(const char *const *args)
+{
+	Run r = begin(args);
+
+	end(&r);
+	return r;
+}
+
+#define RUN(...) run_args((const char *const[]){__VA_ARGS__, NULL})
+
+static void contains(const char *text, const char *what)
+{
+	if (!strstr(text, what))
+		fail_msg("\"%s\" is not in: %s", what, text);
+}
+
+static void contains_not(const char *text, const char *what)
+{
+	if (strstr(text, what))
+		fail_msg("\"%s\" is in: %s", what, text);
+}
+
+static struct json_object *parse(const char *text)
+{
+	struct json_tokener *tokener = json_tokener_new();
+	struct json_object *j;
+
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+	j = json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
+	if (json_tokener_get_error(tokener) != json_tokener_success)
+		fail_msg("no JSON: %s", text);
+	json_tokener_free(tokener);
+	return j;
+}
+
+/* "a.b.0.c" */
+static struct json_object *at(struct json_object *j, const char *path)
+{
+	char *copy = strdup(path), *save = NULL;
+
+	for (char *key = strtok_r(copy, ".", &save); key; key = strtok_r(NULL, ".", &save)) {
+		if (json_object_is_type(j, json_type_array))
+			j = json_object_array_get_idx(j, (size_t)atoi(key));
+		else if (!json_object_object_get_ex(j, key, &j))
+			fail_msg("no %s in %s", key, path);
+	}
+	free(copy);
+	return j;
+}
+
+static void json_is(const char *text, const char *path, const char *value)
+{
+	struct json_object *j = parse(text);
+
+	assert_string_equal(json_object_get_string(at(j, path)), value);
+	json_object_put(j);
+}
+
+static int setup(void **state)
+{
+	fake_daemon_start(bus);
+	return 0;
+}
+
+static void test_regions(void **state)
+{
+	_cleanup_run_ Run r = RUN("regions");
+	_cleanup_run_ Run bare = RUN("regions", "--no-legend", "--bytes");
+	_cleanup_run_ Run json = RUN("regions", "--json");
+	struct json_object *j = parse(json.out);
+
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.err, "");
+	contains(r.out, "NAME");
+	contains(r.out, "256M");
+	contains(r.out, "64G");
+	contains(r.out, "quarantined");
+	/* no colour where no terminal is */
+	contains_not(r.out, "\033");
+	contains_not(r.out, "gone");
+	contains_not(bare.out, "NAME");
+	contains(bare.out, "268435456");
+	assert_int_equal(json_object_array_length(at(j, "regions")), 2);
+	json_is(json.out, "regions.0.size_bytes", "268435456");
+	json_is(json.out, "regions.0.lease", "lease-1");
+	json_is(json.out, "regions.0.dimms.1", "nmem1");
+	json_is(json.out, "regions.1.numa_node", "-1");
+	assert_null(at(j, "regions.1.lease"));
+	json_object_put(j);
+}
+
+static void test_status(void **state)
+{
+	_cleanup_run_ Run all = RUN("status");
+	_cleanup_run_ Run one = RUN("status", "dax0.0");
+	_cleanup_run_ Run json = RUN("--json", "status");
+	_cleanup_run_ Run none = RUN("status", "nosuch");
+
+	assert_int_equal(all.status, 0);
+	contains(all.out, "dax1.0 is quarantined: The fence could not be proved.");
+	contains(all.out, "unbind destroy");
+	assert_int_equal(one.status, 0);
+	contains(one.out, "active, to domain g1");
+	contains(one.out, "on end keep, after a fence pause");
+	contains(one.out, "It is leased to g1.");
+	json_is(json.out, "daemon.libvirt_connected", "true");
+	json_is(json.out, "leases.0.policy.after_fence", "pause");
+	assert_int_equal(none.status, 3);
+	contains(none.err, "No region is called nosuch.");
+	contains(none.err, "`pmemlease regions` lists them.");
+}
+
+static void test_leases_and_jobs(void **state)
+{
+	_cleanup_run_ Run leases = RUN("leases");
+	_cleanup_run_ Run jobs = RUN("jobs");
+	_cleanup_run_ Run json = RUN("jobs", "--json");
+
+	assert_int_equal(leases.status, 0);
+	contains(leases.out, "2025-06-15 15:06:40");
+	assert_int_equal(jobs.status, 0);
+	assert_string_equal(jobs.out, "No jobs.\n");
+	json_is(json.out, "jobs", "[ ]");
+}
+
+static void test_history(void **state)
+{
+	_cleanup_run_ Run few = RUN("history", "dax0.0", "-n", "2", "--json");
+	_cleanup_run_ Run many = RUN("history", "--lines=2200", "--json");
+	_cleanup_run_ Run none = RUN("history", "nosuch");
+	struct json_object *j = parse(many.out);
+
+	/* oldest first */
+	json_is(few.out, "history.0.seq", "2499");
+	json_is(few.out, "history.1.seq", "2500");
+	assert_int_equal(json_object_array_length(at(j, "history")), 2200);
+	json_is(many.out, "history.0.seq", "301");
+	json_object_put(j);
+	assert_int_equal(none.status, 3);
+}
+
+static void test_lease(void **state)
+{
+	_cleanup_run_ Run r = RUN("lease", "dax0.0", "g1");
+	_cleanup_run_ Run json = RUN("lease", "dax0.0", "g1", "--json");
+	_cleanup_run_ Run options = RUN("lease", "dax0.0", "options", "--owner=o1",
+		"--on-end=scrub", "--after-fence", "destroy");
+	_cleanup_run_ Run without = RUN("lease", "dax0.0", "options");
+	_cleanup_run_ Run started = RUN("lease", "dax0.0", "slow", "--no-wait");
+
+	assert_int_equal(r.status, 0);
+	contains(r.out, "Leased dax0.0 to domain g1 in ");
+	assert_string_equal(r.err, "");
+	json_is(json.out, "lease.id", "lease-1");
+	json_is(json.out, "job.result", "done");
+	json_is(json.out, "job.id", "7");
+	assert_int_equal(options.status, 0);
+	assert_int_equal(without.status, 2);
+	assert_int_equal(started.status, 0);
+	assert_string_equal(started.out, "job 7\n");
+}
+
+static void test_error_codes(void **state)
+{
+	static const struct {
+		const char *name;
+		int status;
+	} cases[] = {
+		{PML_ERROR_NO_SUCH_DOMAIN, 3},
+		{PML_ERROR_BUSY, 4},
+		{PML_ERROR_HELD, 4},
+		{PML_ERROR_NOT_CLEAN, 4},
+		{PML_ERROR_QUARANTINED, 4},
+		{"org.freedesktop.DBus.Error.AccessDenied", 5},
+		{"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", 5},
+		{PML_ERROR_STUCK, 7},
+		{PML_ERROR_INVALID, 2},
+		{PML_ERROR_LEDGER, 1},
+		{"org.example.Unheard", 1},
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		_cleanup_run_ Run r = RUN("lease", "dax0.0", cases[i].name);
+		_cleanup_run_ Run json = RUN("lease", "dax0.0", cases[i].name, "--json");
+
+		assert_int_equal(r.status, cases[i].status);
+		contains(r.err, "pmemlease: Said about dax0.0.");
+		assert_string_equal(r.out, "");
+		assert_int_equal(json.status, cases[i].status);
+		json_is(json.out, "error.name", cases[i].name);
+		json_is(json.out, "error.message", "Said about dax0.0.");
+	}
+}
+
+static void test_failed_job(void **state)
+{
+	_cleanup_run_ Run r = RUN("lease", "dax0.0", "unsuited");
+
+	assert_int_equal(r.status, 4);
+	contains(r.err, "The domain has no memory slots.");
+	assert_string_equal(r.out, "");
+}
+
+static void test_usage(void **state)
+{
+	static const char *const wrong[][4] = {
+		{"regions", "too-many"},
+		{"lease", "dax0.0"},
+		{"nosuch"},
+		{"regions", "--deadline=5s"},
+		{"evict", "dax0.0", "--deadline=soon"},
+		{"evict", "dax0.0", "--deadline=-1"},
+		{"evict", "dax0.0", "--deadline=5"},
+		{"evict", "dax0.0", "--after-fence=shout"},
+		{"scrub", "dax0.0"},
+		{"lift-quarantine", "dax0.0", "--reason="},
+		{"history", "-n", "0"},
+		{"cancel", "seven"},
+		{"--nosuch"},
+		{NULL},
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
+		_cleanup_run_ Run r = run_args(wrong[i]);
+
+		if (r.status != 2)
+			fail_msg("case %zu: %d", i, r.status);
+		assert_string_equal(r.out, "");
+		assert_int_not_equal(strlen(r.err), 0);
+	}
+}
+
+static void test_evict_story(void **state)
+{
+	_cleanup_run_ Run r = RUN("evict", "dax0.0", "--deadline=5s");
+
+	assert_int_equal(r.status, 0);
+	contains(r.out, "Evicted dax0.0 from domain g1 in ");
+	contains(r.out, "waiting for the guest: ");
+	contains(r.out, "Fenced by: unbind");
+	contains(r.out, "Holders left: 2");
+	contains(r.out, "Mappings left: 0 of 4");
+	contains(r.out, "4 of 4 accesses from outside refused");
+	contains(r.out, "PID 4242, qemu-system-x86, of g1.scope");
+	contains(r.out, "virsh destroy g1");
+	/* a process's name neither paints nor breaks lines */
+	contains_not(r.out, "\033");
+	contains(r.out, "Held by evil\\x1b[31m\\x0aname.");
+}
+
+static void test_evict_json(void **state)
+{
+	_cleanup_run_ Run r = RUN("evict", "dax0.0", "--json", "--keep-offline");
+
+	assert_int_equal(r.status, 0);
+	json_is(r.out, "proof.verdict", "unreachable");
+	json_is(r.out, "proof.holders.0.pid", "4242");
+	json_is(r.out, "region.use", "evicted");
+	json_is(r.out, "job.phases.1.name", "fencing");
+}
+
+static void test_evict_stuck(void **state)
+{
+	_cleanup_run_ Run r = RUN("evict", "dax0.0", "--deadline=0");
+
+	assert_int_equal(r.status, 7);
+	contains(r.err, "The fence could not be proved.");
+	contains(r.out, "quarantined");
+	contains_not(r.out, "Evicted");
+}
+
+static void test_evict_stuck_json(void **state)
+{
+	_cleanup_run_ Run r = RUN("evict", "dax0.0", "--deadline=0", "--json");
+
+	assert_int_equal(r.status, 7);
+	json_is(r.out, "error.name", PML_ERROR_STUCK);
+	json_is(r.out, "proof.rung", "unbind");
+}
+
+/* The proof of an earlier fence is not this one's. */
+static void test_evict_old_proof(void **state)
+{
+	_cleanup_run_ Run r = RUN("evict", "dax0.0", "--deadline=1s", "--json");
+	_cleanup_run_ Run proof = RUN("proof", "dax0.0", "--json");
+	struct json_object *j = parse(r.out);
+
+	assert_int_equal(r.status, 0);
+	assert_null(at(j, "proof"));
+	json_object_put(j);
+	json_is(proof.out, "summary", "An old proof.");
+}
+
+static void test_release_and_revoke(void **state)
+{
+	_cleanup_run_ Run by_region = RUN("release", "dax0.0");
+	_cleanup_run_ Run by_lease = RUN("revoke", "lease-1");
+	_cleanup_run_ Run none = RUN("release", "dax1.0");
+
+	assert_int_equal(by_region.status, 0);
+	contains(by_region.out, "Released dax0.0 from domain g1");
+	assert_int_equal(by_lease.status, 0);
+	contains(by_lease.out, "Revoked dax0.0");
+	assert_int_equal(none.status, 3);
+}
+
+static void test_verify(void **state)
+{
+	_cleanup_run_ Run r = RUN("verify", "dax0.0");
+	_cleanup_run_ Run json = RUN("verify", "dax0.0", "--json");
+
+	assert_int_equal(r.status, 0);
+	contains(r.out, "unreachable");
+	contains(r.out, "4242");
+	contains(r.out, "3 of 3");
+	contains(r.out, "  - Pages pinned by the kernel cannot be seen.");
+	json_is(json.out, "verdict", "unreachable");
+}
+
+static void test_operator_verbs(void **state)
+{
+	_cleanup_run_ Run adopt = RUN("adopt", "dax1.0", "me");
+	_cleanup_run_ Run wrong = RUN("scrub", "dax0.0", "--discard=g2-uuid");
+	_cleanup_run_ Run scrub = RUN("scrub", "dax0.0", "--discard=g1-uuid");
+	_cleanup_run_ Run lift = RUN("lift-quarantine", "dax1.0", "--reason=looked at it");
+	_cleanup_run_ Run readmit = RUN("readmit", "dax0.0");
+
+	assert_int_equal(adopt.status, 0);
+	assert_int_equal(wrong.status, 4);
+	contains(wrong.err, "Nothing was destroyed.");
+	assert_int_equal(scrub.status, 0);
+	contains(scrub.out, "256M overwritten");
+	assert_int_equal(lift.status, 0);
+	assert_int_equal(readmit.status, 0);
+}
+
+static void test_interrupt(void **state)
+{
+	_cleanup_run_ Run r = begin((const char *const[]){"lease", "dax0.0", "slow", NULL});
+
+	fake_daemon_wait_followed(bus);
+	kill(r.pid, SIGINT);
+	end(&r);
+	assert_int_equal(r.status, 130);
+	contains(r.err, "`pmemlease cancel 7`");
+	contains(r.err, "`pmemlease wait 7`");
+	{
+		_cleanup_run_ Run jobs = RUN("jobs");
+
+		contains(jobs.out, "overwriting");
+		contains(jobs.out, "50%");
+		contains(jobs.out, "dax0.0");
+	}
+}
+
+static void test_cancel(void **state)
+{
+	_cleanup_run_ Run r = begin((const char *const[]){"lease", "dax0.0", "slow", NULL});
+	_cleanup_run_ Run none = {}, cancel = {}, waiting = {};
+
+	fake_daemon_wait_followed(bus);
+	waiting = begin((const char *const[]){"wait", "7", NULL});
+	fake_daemon_wait_followed(bus);
+	cancel = RUN("cancel", "7");
+	end(&r);
+	end(&waiting);
+	none = RUN("cancel", "99999");
+	assert_int_equal(cancel.status, 0);
+	assert_int_equal(r.status, 1);
+	contains(r.err, "It was cancelled.");
+	assert_int_equal(waiting.status, 1);
+	assert_int_equal(none.status, 3);
+}
+
+static void test_daemon_dies(void **state)
+{
+	_cleanup_run_ Run r = RUN("lease", "dax0.0", "dies");
+
+	assert_int_equal(r.status, 6);
+	contains(r.err, "The daemon ended while it worked on this.");
+}
+
+static void test_no_daemon(void **state)
+{
+	fake_daemon_stop(bus);
+	{
+		_cleanup_run_ Run r = RUN("regions");
+		_cleanup_run_ Run json = RUN("regions", "--json");
+
+		assert_int_equal(r.status, 6);
+		contains(r.err, "systemctl status pmemleased");
+		json_is(json.out, "error.exit_code", "6");
+	}
+}
+
+/* Reads what the command writes to fd until what is in it. */
+static void wait_for_text(int fd, const char *what)
+{
+	char text[8192] = "";
+	size_t n = 0;
+
+	while (!strstr(text, what)) {
+		ssize_t got = read(fd, text + n, sizeof(text) - 1 - n);
+
+		if (got <= 0)
+			fail_msg("\"%s\" never came: %s", what, text);
+		n += (size_t)got;
+		text[n] = '\0';
+	}
+}
+
+static void follow_slow(int parent_fd, int child_fd, const char *what)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		child(child_fd, child_fd, (const char *const[]){"lease", "dax0.0", "slow", NULL});
+	close(child_fd);
+	wait_for_text(parent_fd, what);
+	{
+		_cleanup_run_ Run cancel = RUN("cancel", "7");
+
+		assert_int_equal(cancel.status, 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 1);
+	close(parent_fd);
+}
+
+static void test_progress_lines(void **state)
+{
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	follow_slow(fds[0], fds[1], "overwriting, 50%, 2.");
+}
+
+static void test_progress_bar(void **state)
+{
+	struct winsize size = {.ws_col = 100, .ws_row = 25};
+	int parent_fd, child_fd;
+
+	assert_int_equal(openpty(&parent_fd, &child_fd, NULL, NULL, &size), 0);
+	follow_slow(parent_fd, child_fd, "\r\033[K[####################....................]  50%");
+}
+
+static void test_colour_on_a_terminal(void **state)
+{
+	struct winsize size = {.ws_col = 200, .ws_row = 25};
+	int parent_fd, child_fd, status;
+	pid_t pid;
+
+	assert_int_equal(openpty(&parent_fd, &child_fd, NULL, NULL, &size), 0);
+	pid = fork();
+	if (pid == 0) {
+		setenv("TERM", "xterm", 1);
+		unsetenv("NO_COLOR");
+		child(child_fd, child_fd, (const char *const[]){"regions", NULL});
+	}
+	close(child_fd);
+	wait_for_text(parent_fd, "\033[31m");
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(parent_fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_regions, setup),
+		cmocka_unit_test_setup(test_status, setup),
+		cmocka_unit_test_setup(test_leases_and_jobs, setup),
+		cmocka_unit_test_setup(test_history, setup),
+		cmocka_unit_test_setup(test_lease, setup),
+		cmocka_unit_test_setup(test_error_codes, setup),
+		cmocka_unit_test_setup(test_failed_job, setup),
+		cmocka_unit_test_setup(test_usage, setup),
+		cmocka_unit_test_setup(test_evict_story, setup),
+		cmocka_unit_test_setup(test_evict_json, setup),
+		cmocka_unit_test_setup(test_evict_stuck, setup),
+		cmocka_unit_test_setup(test_evict_stuck_json, setup),
+		cmocka_unit_test_setup(test_evict_old_proof, setup),
+		cmocka_unit_test_setup(test_release_and_revoke, setup),
+		cmocka_unit_test_setup(test_verify, setup),
+		cmocka_unit_test_setup(test_operator_verbs, setup),
+		cmocka_unit_test_setup(test_interrupt, setup),
+		cmocka_unit_test_setup(test_cancel, setup),
+		cmocka_unit_test_setup(test_daemon_dies, setup),
+		cmocka_unit_test_setup(test_no_daemon, setup),
+		cmocka_unit_test_setup(test_progress_lines, setup),
+		cmocka_unit_test_setup(test_progress_bar, setup),
+		cmocka_unit_test_setup(test_colour_on_a_terminal, setup),
+	};
+	int failed;
+
+	bus = fake_bus_new();
+	failed = cmocka_run_group_tests_name("command", tests, NULL, NULL);
+	bus = fake_bus_free(bus);
+	return failed;
+}
