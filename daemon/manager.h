@@ -42,6 +42,7 @@ struct Region {
 	Lease *lease;           /* the lease that is not released, or NULL */
 	Job *job;               /* or NULL */
 	Watch *watches;
+	char *held_by; /* what the newest proof of an eviction said of those that are left; or NULL */
 	sd_event_source *retry; /* proves again on a clock where no holder can be watched */
 	uint64_t retry_usec;
 	char *path;             /* object path */

@@ -52,8 +52,9 @@ static void obstacles_clear(Obstacles *o)
 	free(o->list);
 }
 
-static void add_lease(Obstacles *o, const Lease *l)
+static void add_lease(Obstacles *o, const Region *region, const Lease *l)
 {
+	const char *held_by = region->held_by ? region->held_by : "pmemlease verify names them";
 	const char *domain = l->record.domain_name[0] ? l->record.domain_name : l->record.domain;
 
 	switch (lease_state(l)) {
@@ -67,9 +68,9 @@ static void add_lease(Obstacles *o, const Lease *l)
 		break;
 	case PML_LEASE_FENCED:
 		add(o, PML_ERROR_HELD,
-			"It was taken back from %s, and processes that had it are left; it is free when the last of them has ended "
-			"(pmemlease verify names them).",
-			domain);
+			"It was taken back from %s, and what had it is left: %s. It is free by itself when the last of them has "
+			"ended.",
+			domain, held_by);
 		break;
 	case PML_LEASE_STUCK:
 		add(o, PML_ERROR_STUCK,
@@ -148,7 +149,7 @@ static void build(const Region *r, Obstacles *o)
 	if (r->record.use == PML_USE_QUARANTINED)
 		add_use(o, r);
 	if (r->lease)
-		add_lease(o, r->lease);
+		add_lease(o, r, r->lease);
 	if (r->job)
 		add(o, PML_ERROR_BUSY, "The operation %s (job %" PRIu64 ") has it; wait for its end, or cancel it.",
 			r->job->kind->name, r->job->id);

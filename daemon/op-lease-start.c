@@ -23,7 +23,8 @@ static int refuse(Manager *m, Region *region, uint32_t uid, OpError *err)
 {
 	const Lease *lease = region->lease;
 
-	if (lease)
+	/* Of a lease whose fence is behind it, region_leasable() tells who is left. */
+	if (lease && lease_state(lease) != PML_LEASE_FENCED && lease_state(lease) != PML_LEASE_STUCK)
 		return op_error(err, PML_ERROR_BUSY,
 			"Region %s is leased already: to domain %s (lease %s, %s). Release that lease first.", region->id,
 			lease->record.domain_name[0] ? lease->record.domain_name : "that is being looked up", lease->record.id,

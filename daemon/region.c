@@ -80,6 +80,7 @@ Region *region_free(Region *r)
 	sd_event_source_disable_unref(r->retry);
 	pml_region_unref(r->host);
 	pml_region_unref(r->last);
+	free(r->held_by);
 	free(r->path);
 	free(r);
 	return NULL;

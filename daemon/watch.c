@@ -79,6 +79,8 @@ int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_b
 	size_t i;
 
 	watch_drop(region, true);
+	free(region->held_by);
+	region->held_by = strdup(pml_proof_summary(proof));
 	pml_proof_foreach_holder(proof, i, h)
 	{
 		int fd = -EBADF, r;
