@@ -6,7 +6,8 @@
 
 /* Ends a list that had no room for all; no owner is called that, so a scrub that repeats the list
  * is refused. */
-#define OWNERS_MORE ",\xe2\x80\xa6"
+#define MORE	    "\xe2\x80\xa6"
+#define OWNERS_MORE "," MORE
 
 bool owner_valid(const char *owner)
 {
@@ -17,7 +18,7 @@ bool owner_valid(const char *owner)
 	for (size_t i = 0; i < n; i++)
 		if (owner[i] == ',' || (unsigned char)owner[i] < 0x20 || owner[i] == 0x7f)
 			return false;
-	return strcmp(owner, OWNERS_MORE + 1) != 0;
+	return strcmp(owner, MORE) != 0;
 }
 
 bool owners_contain(const char *list, const char *owner, size_t len)
@@ -55,7 +56,7 @@ void owners_add(char *list, size_t size, const char *owners)
 
 		if (n > 0 && !owners_contain(list, owners, n)) {
 			if (used + 1 + n + sizeof(OWNERS_MORE) > size) {
-				if (!owners_contain(list, OWNERS_MORE + 1, strlen(OWNERS_MORE + 1)))
+				if (!owners_contain(list, MORE, strlen(MORE)))
 					memcpy(list + used, OWNERS_MORE, sizeof(OWNERS_MORE));
 				return;
 			}

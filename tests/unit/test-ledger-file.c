@@ -5,6 +5,7 @@
 #include "failing-vfs.h"
 #include "ledger-fixture.h"
 
+#include <spawn.h>
 #include <sys/wait.h>
 
 static void put(const char *path, const void *bytes, size_t n)
@@ -138,12 +139,36 @@ static void test_new_after_crash(void **state)
 	assert_int_equal(access(beside(f, ".new-journal"), F_OK), -1);
 }
 
+/* What a program gets that reads the file with SQLite; a new one, which inherits nothing of this
+ * one's. */
+static int stranger(Fixture *f)
+{
+	char *argv[] = {(char *)"stranger", f->path, NULL};
+	int status;
+	pid_t pid;
+
+	assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static int be_stranger(const char *path)
+{
+	sqlite3 *db;
+	int rc = sqlite3_open(path, &db);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(db, "SELECT * FROM lease", NULL, NULL, NULL);
+	sqlite3_close(db);
+	return rc;
+}
+
 static void test_exclusive(void **state)
 {
 	Fixture *f = *state;
 	PmlLedger *second = NULL;
 	_cleanup_free_ char *why = NULL;
-	sqlite3 *db;
 	int status;
 	pid_t pid;
 
@@ -155,20 +180,10 @@ static void test_exclusive(void **state)
 		_exit(pml_ledger_open(f->path, &second, NULL) == -EBUSY ? 0 : 1);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	/* The first is not harmed by the attempts, and stray programs stay out, even without our
-	 * lock. */
+	/* The first is not harmed by the attempts, and strangers that know no lock of ours stay
+	 * out. */
 	adopt(f, 0, GIB);
-	pid = fork();
-	if (pid == 0) {
-		int rc;
-
-		if (sqlite3_open(f->path, &db) != SQLITE_OK)
-			_exit(1);
-		rc = sqlite3_exec(db, "SELECT * FROM lease", NULL, NULL, NULL);
-		_exit(rc == SQLITE_BUSY ? 0 : 2);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	assert_int_equal(stranger(f), SQLITE_BUSY);
 	reopen(f);
 	assert_extents(f, "0+1 retained alice free");
 }
@@ -335,11 +350,23 @@ static void test_damaged(void **state)
 static void test_newer(void **state)
 {
 	Fixture *f = *state;
+	struct stat st;
+	sqlite3 *db;
 
 	assert_int_equal(pml_ledger_open(f->path, &f->l, NULL), 0);
 	fill(f);
 	meddle(f, "PRAGMA user_version = 2");
 	assert_refused(f, PML_LEDGER_NEWER);
+	/* Killed, that version left its last transactions in the log: they stay where they are. */
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	assert_int_equal(sqlite3_exec(db, "CREATE TABLE newer (x)", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	assert_int_equal(stat(beside(f, "-wal"), &st), 0);
+	assert_true(st.st_size > 0);
+	assert_refused(f, PML_LEDGER_NEWER);
+	assert_int_equal(stat(beside(f, "-wal"), &st), 0);
+	assert_true(st.st_size > 0);
 }
 
 static int to_2(sqlite3 *db)
@@ -533,7 +560,7 @@ static void test_disk_fails_at_open(void **state)
 
 #define WITH_DIR(test) cmocka_unit_test_setup_teardown(test, fixture_setup_closed, fixture_teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		WITH_DIR(test_new),
@@ -549,5 +576,7 @@ int main(void)
 		WITH_DIR(test_disk_fails_at_open),
 	};
 
+	if (argc == 2 && strcmp(argv[0], "stranger") == 0)
+		return be_stranger(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
