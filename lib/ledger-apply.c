@@ -95,7 +95,7 @@ static int apply_lease_new(Apply *a, const Change *c)
 {
 	const PmlLeaseRecord *rec = c->lease;
 	_cleanup_free_ char *detail = NULL;
-	LeaseRow other;
+	LeaseRow other = {};
 	int r;
 
 	r = ledger_get_lease(a->l, rec->id, &other);
@@ -127,7 +127,7 @@ static int apply_lease_new(Apply *a, const Change *c)
  * lease. */
 static int get_same(Apply *a, const PmlLeaseRecord *rec, LeaseRow *ret)
 {
-	LeaseRow row;
+	LeaseRow row = {};
 	int r;
 
 	r = ledger_get_lease(a->l, rec->id, &row);
@@ -176,7 +176,7 @@ static int apply_proof(Apply *a, const Change *c)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r, rc = SQLITE_OK;
-	LeaseRow lease;
+	LeaseRow lease = {};
 
 	if (c->lease_id) {
 		r = ledger_get_lease(a->l, c->lease_id, &lease);
@@ -225,7 +225,7 @@ static int apply_lease_step(Apply *a, const Change *c, size_t index, bool *done)
 	const PmlLeaseRecord *rec = c->lease;
 	PmlLeaseEvent ev = (PmlLeaseEvent)c->event;
 	PmlLeaseState next;
-	LeaseRow row;
+	LeaseRow row = {};
 	int r;
 
 	if (ev == PML_LEASE_EV_PROVED) {
@@ -259,7 +259,7 @@ static int apply_lease_step(Apply *a, const Change *c, size_t index, bool *done)
 
 static int apply_lease_update(Apply *a, const Change *c)
 {
-	LeaseRow row;
+	LeaseRow row = {};
 	int r;
 
 	r = get_same(a, c->lease, &row);
@@ -330,7 +330,7 @@ static int check_lease_bytes(Apply *a, const PmlLeaseRecord *rec, bool attached)
 
 static int check_lease_after(Apply *a, const Change *c)
 {
-	LeaseRow row;
+	LeaseRow row = {};
 	int r;
 
 	r = ledger_get_lease(a->l, c->lease->id, &row);
@@ -362,7 +362,7 @@ static int check_lease_after(Apply *a, const Change *c)
 /* A byte that became free, or is overwritten, belongs to no lease any more. */
 static int check_no_lease(Apply *a, const Change *c)
 {
-	LeaseRow row;
+	LeaseRow row = {};
 	int r;
 
 	r = ledger_find_overlap(a->l, &c->extent, &row);
@@ -417,13 +417,10 @@ static int check_after(Apply *a, const Change *c)
 	return -EINVAL;
 }
 
-static int apply_all(Apply *a)
+static int apply_all(Apply *a, bool *done)
 {
-	_cleanup_free_ bool *done = calloc(a->t->n, sizeof(*done));
 	int r = 0;
 
-	if (!done)
-		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < a->t->n; i++)
 		r = apply_change(a, i, done);
 	for (size_t i = 0; r == 0 && i < a->t->n; i++)
@@ -434,15 +431,20 @@ static int apply_all(Apply *a)
 int pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why)
 {
 	Apply a = {.l = l, .t = t};
+	bool *done;
 	int r;
 
 	if (t->error < 0)
 		return t->error;
 	if (t->n == 0)
 		return 0;
+	done = calloc(t->n, sizeof(*done));
+	if (!done)
+		return -ENOMEM;
 	r = ledger_exec(l->db, "BEGIN IMMEDIATE");
 	if (r == 0)
-		r = apply_all(&a);
+		r = apply_all(&a, done);
+	free(done);
 	if (r == 0)
 		r = ledger_exec(l->db, "COMMIT");
 	/* A rule of the tables themselves was broken: theirs is the only sentence. */

@@ -196,14 +196,13 @@ static void put_reason(char *field, const char *reason)
 	size_t n = strlen(reason);
 
 	if (n < PML_REASON_MAX) {
-		memcpy(field, reason, n + 1);
+		(void)snprintf(field, PML_REASON_MAX, "%s", reason);
 		return;
 	}
 	n = PML_REASON_MAX - sizeof(more);
 	while (n > 0 && ((unsigned char)reason[n] & 0xc0) == 0x80)
 		n--;
-	memcpy(field, reason, n);
-	memcpy(field + n, more, sizeof(more));
+	(void)snprintf(field, PML_REASON_MAX, "%.*s%s", (int)n, reason, more);
 }
 
 static int refuse_piece(

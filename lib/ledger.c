@@ -157,13 +157,14 @@ static int db_open(const char *path, const LedgerHooks *hooks, sqlite3 **ret)
 static int sync_parent(const char *path)
 {
 	_cleanup_close_ int fd = -EBADF;
-	_cleanup_free_ char *dir = NULL;
+	char *dir;
 	const char *slash = strrchr(path, '/');
 
 	dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
 	if (!dir)
 		return -ENOMEM;
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(dir);
 	if (fd < 0 || fsync(fd) < 0)
 		return -errno;
 	return 0;
@@ -278,7 +279,7 @@ static int pragma_int(sqlite3 *db, const char *sql, int *ret)
 
 static int identify(PmlLedger *l, const LedgerHooks *hooks, int *ret_version, char **why)
 {
-	int r, app, version, known = ledger_schema_version(hooks);
+	int r, app = 0, version = 0, known = ledger_schema_version(hooks);
 
 	/* Before the first access: WAL then needs no shared memory, and a stray sqlite3 is kept
 	 * out. */
@@ -357,7 +358,7 @@ static int use_wal(PmlLedger *l)
 
 static int open_checked(PmlLedger *l, const LedgerHooks *hooks, char **why)
 {
-	int r, version;
+	int r, version = 0;
 
 	r = prepare_file(l, hooks, why);
 	if (r != 0)

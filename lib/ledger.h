@@ -5,9 +5,9 @@
  * What must not be forgotten: leases, what is known of each extent, proofs, and the history.
  *
  * One transition is one PmlTxn: built anywhere, applied by the one thread that owns the ledger, as
- * one SQLite transaction that is on the disk when pml_ledger_apply() returns (WAL, synchronous=FULL).
- * The ledger checks every transition again with the tables of state.h and refuses two leases over
- * one byte, so that no caller's mistake reaches the disk.
+ * one SQLite transaction that is on the disk when pml_ledger_apply() returns (WAL,
+ * synchronous=FULL). The ledger checks every transition again with the tables of state.h and
+ * refuses two leases over one byte, so that no caller's mistake reaches the disk.
  */
 
 #include <stdbool.h>
@@ -18,8 +18,8 @@
 #include "extent.h"
 #include "state.h"
 
-#define PML_ID_MAX 40     /* a UUID as text and its end */
-#define PML_NAME_LEN 128  /* region ids, domain names, aliases, owners */
+#define PML_ID_MAX     40   /* a UUID as text and its end */
+#define PML_NAME_LEN   128  /* region ids, domain names, aliases, owners */
 #define PML_OWNERS_LEN 1024 /* several owners, comma-separated */
 #define PML_CGROUP_LEN 512
 #define PML_REASON_MAX 256
@@ -60,116 +60,140 @@ typedef struct PmlLeaseRecord {
 	PmlOnEnd on_end;
 	PmlAfterFence after_fence;
 	bool keep_offline; /* an evict that takes the region offline until readmit */
-	bool frozen;       /* the cgroup may be frozen by us: a restart must thaw or keep it knowingly */
+	bool frozen; /* the cgroup may be frozen by us: a restart must thaw or keep it knowingly */
 	uint64_t deadline_usec; /* CLOCK_BOOTTIME; 0 = none is running; valid in boot_id only */
 	char boot_id[PML_ID_MAX];
-	uint64_t since_usec;   /* CLOCK_REALTIME of the last transition */
-	uint32_t creator_uid;  /* who asked for the lease: caps count by it */
-	pid_t vmm_pid;         /* the QEMU process, 0 = unknown */
-	uint64_t vmm_start;    /* its start time in clock ticks, so that a reused pid is not it */
-	char vmm_cgroup[PML_CGROUP_LEN]; /* cgroup v2 path of the machine's scope, "/machine.slice/…" */
-	int64_t proof;         /* rowid of the newest proof, 0 = none */
+	uint64_t since_usec;  /* CLOCK_REALTIME of the last transition */
+	uint32_t creator_uid; /* who asked for the lease: caps count by it */
+	pid_t vmm_pid;	      /* the QEMU process, 0 = unknown */
+	uint64_t vmm_start;   /* its start time in clock ticks, so that a reused pid is not it */
+	char vmm_cgroup[PML_CGROUP_LEN]; /* cgroup v2 path of the machine's scope,
+					    "/machine.slice/…" */
+	int64_t proof;			 /* rowid of the newest proof, 0 = none */
 } PmlLeaseRecord;
 
-/* What is known of one extent. Extents in the ledger never overlap; what no row covers is foreign and free. */
+/* What is known of one extent. Extents in the ledger never overlap; what no row covers is foreign
+ * and free. */
 typedef struct PmlExtentRecord {
 	PmlExtent extent;
 	PmlContent content;
-	char owner[PML_OWNERS_LEN]; /* whose data; of scrubbing: whose is being discarded; a row has one or "" */
+	char owner[PML_OWNERS_LEN]; /* whose data; of scrubbing: whose is being discarded; a row has
+				       one or "" */
 	PmlUse use;
 	char reason[PML_REASON_MAX]; /* of quarantine or of being kept offline, "" otherwise */
 } PmlExtentRecord;
 
 typedef struct PmlHistoryRecord {
 	int64_t seq;
-	uint64_t time_usec; /* CLOCK_REALTIME when it happened; rows written after an outage are later in seq */
+	uint64_t time_usec; /* CLOCK_REALTIME when it happened; rows written after an outage are
+			       later in seq */
 	char subject[16];   /* "lease" "region" "content" "daemon" */
 	char id[PML_NAME_LEN];
 	char from[48]; /* of an extent in several states: all of them, comma-separated */
 	char to[32];
-	char *detail; /* one sentence, or NULL */
+	char *detail;	/* one sentence, or NULL */
 	char actor[64]; /* "uid 0", "daemon", "kernel", "libvirt" */
 } PmlHistoryRecord;
 
 /* Documented outcomes of opening and applying. Positive; handled by the direct caller. */
 enum {
 	PML_LEDGER_CORRUPT = 1, /* damaged: do not start, nothing was changed in the file */
-	PML_LEDGER_NEWER,       /* made by a newer version: do not start */
-	PML_LEDGER_OVERLAP,     /* another lease that is not released covers one of these bytes */
-	PML_LEDGER_ILLEGAL,     /* the disk's state does not allow this transition */
+	PML_LEDGER_NEWER,	/* made by a newer version: do not start */
+	PML_LEDGER_OVERLAP,	/* another lease that is not released covers one of these bytes */
+	PML_LEDGER_ILLEGAL,	/* the disk's state does not allow this transition */
 };
 
 /*
- * Opens or creates the ledger (mode 0600, exclusive: a second opener gets -EBUSY). An older schema is
- * upgraded in one transaction. Runs integrity checks and validates every row. On a positive outcome *ret_why (if asked for) is a sentence for the log; caller frees.
- * Returns 0, PML_LEDGER_CORRUPT, PML_LEDGER_NEWER or negative errno (-ENOSPC, -EIO, -EROFS, -EBUSY…).
+ * Opens or creates the ledger (mode 0600, exclusive: a second opener gets -EBUSY). An older schema
+ * is upgraded in one transaction. Runs integrity checks and validates every row. On a positive
+ * outcome *ret_why (if asked for) is a sentence for the log; caller frees. Returns 0,
+ * PML_LEDGER_CORRUPT, PML_LEDGER_NEWER or negative errno (-ENOSPC, -EIO, -EROFS, -EBUSY…).
  */
 int pml_ledger_open(const char *path, PmlLedger **ret, char **ret_why);
 PmlLedger *pml_ledger_close(PmlLedger *l); /* takes NULL, returns NULL */
 
 /*
  * --- a transaction: filled by one thread, applied by the ledger's ---
- * Everything is copied. Each returns 0, -ENOMEM, -EINVAL (no such event, an extent that is none, an owner
- * that is empty or has a comma or a control character) or -ENAMETOOLONG. A transaction to which a change could not be added
- * stays refused with that error: pml_ledger_apply() never applies the rest of it.
+ * Everything is copied. Each returns 0, -ENOMEM, -EINVAL (no such event, an extent that is none, an
+ * owner that is empty or has a comma or a control character) or -ENAMETOOLONG. A transaction to
+ * which a change could not be added stays refused with that error: pml_ledger_apply() never applies
+ * the rest of it.
  */
 PmlTxn *pml_txn_new(const char *actor); /* NULL: out of memory */
 PmlTxn *pml_txn_free(PmlTxn *t);
 /* New lease (state RESERVED; its id must be new). rec->proof and rec->since_usec are not read. */
 int pml_txn_lease_new(PmlTxn *t, const PmlLeaseRecord *rec);
 /*
- * Moves a lease by an event; *rec holds the new values of all other fields and its OLD state. What a lease
- * is (region, extent, domain, owner, creator_uid) never changes: another value is PML_LEDGER_ILLEGAL. proof is written by
- * pml_txn_proof() alone, since_usec is the time of this call. A history row is made from it.
+ * Moves a lease by an event; *rec holds the new values of all other fields and its OLD state. What
+ * a lease is (region, extent, domain, owner, creator_uid) never changes: another value is
+ * PML_LEDGER_ILLEGAL. proof is written by pml_txn_proof() alone, since_usec is the time of this
+ * call. A history row is made from it.
  */
 int pml_txn_lease_step(PmlTxn *t, const PmlLeaseRecord *rec, PmlLeaseEvent ev, const char *detail);
-/* Writes fields of a lease without moving its state (alias, pid, frozen…). rec->state is compared. */
+/* Writes fields of a lease without moving its state (alias, pid, frozen…). rec->state is compared.
+ */
 int pml_txn_lease_update(PmlTxn *t, const PmlLeaseRecord *rec);
 /*
  * Moves the use of every byte of an extent (rows are split at its edges; uncovered bytes count as
- * foreign and free). reason: must be given for QUARANTINE and LIFT; of EVICT and FENCED it is why the region is kept
- * offline, or NULL. A long one is cut in the extent's record, with "…" at its end; the history has all of it.
+ * foreign and free). reason: must be given for QUARANTINE and LIFT; of EVICT and FENCED it is why
+ * the region is kept offline, or NULL. A long one is cut in the extent's record, with "…" at its
+ * end; the history has all of it.
  */
-int pml_txn_use_step(PmlTxn *t, const char *region_id, const PmlExtent *e, PmlUseEvent ev, const char *reason);
+int pml_txn_use_step(
+	PmlTxn *t, const char *region_id, const PmlExtent *e, PmlUseEvent ev, const char *reason);
 /*
  * Moves the content. owner: for LENT and ADOPT the new owner (LENT over data of another owner is
- * refused as PML_LEDGER_ILLEGAL: invariant 2); for SCRUB_BEGIN the owner whose data is discarded, which must
- * name every owner that the extent holds, comma-separated in any order ("" when it holds none); else NULL.
- * ADOPT takes the foreign bytes: those of the same owner and blank ones stay as they are, if any is foreign or already his.
+ * refused as PML_LEDGER_ILLEGAL: invariant 2); for SCRUB_BEGIN the owner whose data is discarded,
+ * which must name every owner that the extent holds, comma-separated in any order ("" when it holds
+ * none); else NULL. ADOPT takes the foreign bytes: those of the same owner and blank ones stay as
+ * they are, if any is foreign or already his.
  */
-int pml_txn_content_step(PmlTxn *t, const char *region_id, const PmlExtent *e, PmlContentEvent ev, const char *owner);
-/* Records a proof (JSON text); lease_id may be NULL. The row's number is put in rec.proof of that lease in the same transaction. */
+int pml_txn_content_step(PmlTxn *t, const char *region_id, const PmlExtent *e, PmlContentEvent ev,
+	const char *owner);
+/* Records a proof (JSON text); lease_id may be NULL. The row's number is put in rec.proof of that
+ * lease in the same transaction. */
 int pml_txn_proof(PmlTxn *t, const char *lease_id, const char *region_id, const char *json);
 /* A history row that is no transition. */
 int pml_txn_note(PmlTxn *t, const char *subject, const char *id, const char *detail);
 
 /*
- * Applies all of it or nothing. 0: on the disk. PML_LEDGER_OVERLAP, PML_LEDGER_ILLEGAL: refused, nothing
- * written, *ret_why (if asked for) says which, caller frees; PML_LEDGER_CORRUPT: the file was damaged while open, likewise.
- * Negative errno: the disk failed (-ENOSPC, -EIO…), nothing written; the same PmlTxn may be applied again later.
- * (A crash right after -EIO may still find it applied, when only the disk's answer was lost: what a start reads counts.)
+ * Applies all of it or nothing. 0: on the disk. PML_LEDGER_OVERLAP, PML_LEDGER_ILLEGAL: refused,
+ * nothing written, *ret_why (if asked for) says which, caller frees; PML_LEDGER_CORRUPT: the file
+ * was damaged while open, likewise. Negative errno: the disk failed (-ENOSPC, -EIO…), nothing
+ * written; the same PmlTxn may be applied again later. (A crash right after -EIO may still find it
+ * applied, when only the disk's answer was lost: what a start reads counts.)
  *
- * Changes are made in order; these are checked when all were made, so that their order does not matter:
- * - a new lease has all its bytes `leased`; one that is attached also has them `retained` by its owner;
- * - PROVED: a proof of that lease is in this transaction, or was recorded since FENCE, and since UNPROVED if it was stuck;
- * - use CLEARED and LEASE_UNDONE: no lease over these bytes is left that is not released; and a lease that became released
- *   leaves no byte `leased` or `evicting`;
- * - SCRUB_BEGIN and SCRUB_VERIFIED: every byte is `free`, and no lease over them is left that is not released.
+ * Changes are made in order; these are checked when all were made, so that their order does not
+ * matter:
+ * - a new lease has all its bytes `leased`; one that is attached also has them `retained` by its
+ * owner;
+ * - PROVED: a proof of that lease is in this transaction, or was recorded since FENCE, and since
+ * UNPROVED if it was stuck;
+ * - use CLEARED and LEASE_UNDONE: no lease over these bytes is left that is not released; and a
+ * lease that became released leaves no byte `leased` or `evicting`;
+ * - SCRUB_BEGIN and SCRUB_VERIFIED: every byte is `free`, and no lease over them is left that is
+ * not released.
  */
 int pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why);
 
-/* --- reading; arrays are malloc-ed and the caller's (NULL when empty). 0 or negative errno; -EUCLEAN: the file is damaged --- */
+/* --- reading; arrays are malloc-ed and the caller's (NULL when empty). 0 or negative errno;
+ * -EUCLEAN: the file is damaged --- */
 int pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n);
 int pml_ledger_extents(PmlLedger *l, PmlExtentRecord **ret, size_t *ret_n);
-/* The newest proof of a lease, or of a region where lease_id is NULL. 0 and malloc-ed JSON, or -ENOENT. */
+/* The newest proof of a lease, or of a region where lease_id is NULL. 0 and malloc-ed JSON, or
+ * -ENOENT. */
 int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, char **ret_json);
-/* Newest first, at most max rows with seq below before (0 = all), of one lease or region id (NULL = all). */
-int pml_ledger_history(PmlLedger *l, const char *id, int64_t before, size_t max, PmlHistoryRecord **ret, size_t *ret_n);
+/* Newest first, at most max rows with seq below before (0 = all), of one lease or region id (NULL =
+ * all). */
+int pml_ledger_history(PmlLedger *l, const char *id, int64_t before, size_t max,
+	PmlHistoryRecord **ret, size_t *ret_n);
 void pml_history_free(PmlHistoryRecord *rows, size_t n);
 
 /*
- * Folds what rows say of one region's extent into one record: any quarantined byte quarantines all, any byte
- * not seen makes it foreign, one owner with the rest blank is that owner's, several owners are
- * foreign with all owners named comma-separated in owner. Pure; used by ledger and manager alike.
+ * Folds what rows say of one region's extent into one record: any quarantined byte quarantines all,
+ * any byte not seen makes it foreign, one owner with the rest blank is that owner's, several owners
+ * are foreign with all owners named comma-separated in owner. Pure; used by ledger and manager
+ * alike.
  */
-void pml_extent_records_fold(const PmlExtentRecord *rows, size_t n, const PmlExtent *e, PmlExtentRecord *ret);
+void pml_extent_records_fold(
+	const PmlExtentRecord *rows, size_t n, const PmlExtent *e, PmlExtentRecord *ret);

@@ -239,14 +239,11 @@ static int from_json(struct json_object *o, PmlMark *ret)
 	return 0;
 }
 
-static int load_one(int dir_fd, const char *name, PmlMark *ret)
+static int load_json(int dir_fd, const char *name, struct json_object **ret)
 {
-	_cleanup_json_ struct json_object *o = NULL;
-	char expected[PML_ID_MAX + sizeof(SUFFIX)];
 	_cleanup_close_ int fd = -EBADF;
-	_cleanup_free_ char *text = NULL;
-	PmlMark m;
-	size_t n;
+	char *text = NULL;
+	size_t n = 0;
 	int r;
 
 	fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -254,7 +251,19 @@ static int load_one(int dir_fd, const char *name, PmlMark *ret)
 		return -errno;
 	r = read_all(fd, &text, &n);
 	if (r == 0)
-		r = parse(text, n, &o);
+		r = parse(text, n, ret);
+	free(text);
+	return r;
+}
+
+static int load_one(int dir_fd, const char *name, PmlMark *ret)
+{
+	_cleanup_json_ struct json_object *o = NULL;
+	char expected[PML_ID_MAX + sizeof(SUFFIX)];
+	PmlMark m = {};
+	int r;
+
+	r = load_json(dir_fd, name, &o);
 	if (r == 0)
 		r = from_json(o, &m);
 	if (r < 0)

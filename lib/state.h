@@ -26,16 +26,16 @@ typedef enum PmlUse {
 	PML_USE_FREE,
 	PML_USE_LEASED,
 	PML_USE_EVICTING, /* draining or fencing */
-	PML_USE_EVICTED,  /* fenced and proved; kept offline, or waiting for the last holder to go */
+	PML_USE_EVICTED, /* fenced and proved; kept offline, or waiting for the last holder to go */
 	PML_USE_QUARANTINED,
 	_PML_USE_MAX,
 	_PML_USE_INVALID = -22,
 } PmlUse;
 
 typedef enum PmlUseEvent {
-	PML_USE_EV_LEASE,        /* a lease was reserved */
+	PML_USE_EV_LEASE,	 /* a lease was reserved */
 	PML_USE_EV_LEASE_UNDONE, /* the reserved lease never reached a guest */
-	PML_USE_EV_EVICT,        /* eviction or release begun */
+	PML_USE_EV_EVICT,	 /* eviction or release begun */
 	PML_USE_EV_EVICT_CANCELLED,
 	PML_USE_EV_FENCED,  /* with a recorded proof */
 	PML_USE_EV_CLEARED, /* proved that no holder of an older binding is left */
@@ -88,19 +88,20 @@ typedef enum PmlLeaseEvent {
 	_PML_LEASE_EV_MAX,
 } PmlLeaseEvent;
 
-/* Each returns 0 and the next state, or -EPERM (the transition is not in the table), -EINVAL (no such state or event). */
+/* Each returns 0 and the next state, or -EPERM (the transition is not in the table), -EINVAL (no
+ * such state or event). */
 int pml_presence_step(PmlPresence from, PmlPresenceEvent ev, PmlPresence *ret);
 int pml_use_step(PmlUse from, PmlUseEvent ev, PmlUse *ret);
 int pml_content_step(PmlContent from, PmlContentEvent ev, PmlContent *ret);
 int pml_lease_step(PmlLeaseState from, PmlLeaseEvent ev, PmlLeaseState *ret);
 
-const char *pml_presence_to_string(PmlPresence s);
+const char *pml_presence_to_string(PmlPresence v);
 PmlPresence pml_presence_from_string(const char *s);
-const char *pml_use_to_string(PmlUse s);
+const char *pml_use_to_string(PmlUse v);
 PmlUse pml_use_from_string(const char *s);
-const char *pml_content_to_string(PmlContent s);
+const char *pml_content_to_string(PmlContent v);
 PmlContent pml_content_from_string(const char *s);
-const char *pml_lease_state_to_string(PmlLeaseState s);
+const char *pml_lease_state_to_string(PmlLeaseState v);
 PmlLeaseState pml_lease_state_from_string(const char *s);
 const char *pml_presence_event_to_string(PmlPresenceEvent e);
 const char *pml_use_event_to_string(PmlUseEvent e);
