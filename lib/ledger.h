@@ -170,9 +170,9 @@ int pml_txn_note(PmlTxn *t, const char *subject, const char *id, const char *det
  * - PROVED: a proof of that lease is in this transaction, or was recorded since FENCE, and since
  * UNPROVED if it was stuck;
  * - use CLEARED and LEASE_UNDONE: no lease over these bytes is left that is not released; and a
- * lease that became released leaves no byte `leased` or `evicting`;
- * - SCRUB_BEGIN and SCRUB_VERIFIED: every byte is `free`, and no lease over them is left that is
- * not released.
+ *   lease that became released leaves no byte `leased`;
+ * - SCRUB_BEGIN and SCRUB_VERIFIED: no lease over these bytes is left that is not released; and for
+ *   SCRUB_VERIFIED every byte is `free`, since an old holder could have written after the reading.
  */
 int pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why);
 

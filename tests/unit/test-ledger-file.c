@@ -262,11 +262,11 @@ static void fill(Fixture *f)
 	assert_int_equal(proof(f, LEASE_A, "{\"x\":1}"), 0);
 }
 
-#define SECOND_LEASE                                                                               \
-	"INSERT INTO lease SELECT 'other', region, region_name, medium, start + 5, size,"          \
-	" domain, domain_name, alias, owner, state, on_end, after_fence, keep_offline,"            \
-	" frozen, deadline_usec, boot_id, since_usec, creator_uid, vmm_pid, vmm_start,"            \
-	" vmm_cgroup, NULL, 0 FROM lease"
+static const char second_lease[] =
+	"INSERT INTO lease SELECT 'other', region, region_name, medium, start + 5, size,"
+	" domain, domain_name, alias, owner, state, on_end, after_fence, keep_offline,"
+	" frozen, deadline_usec, boot_id, since_usec, creator_uid, vmm_pid, vmm_start,"
+	" vmm_cgroup, NULL, 0 FROM lease";
 
 /* Rows that no ledger writes: each is a refusal to start. */
 static void test_rows_that_make_no_sense(void **state)
@@ -295,7 +295,7 @@ static void test_rows_that_make_no_sense(void **state)
 		"UPDATE extent SET medium = 'phys2'",
 		"UPDATE extent SET size = 100000000000 WHERE start = 0",
 		"INSERT INTO extent VALUES ('iset:00c0ffee00c0ffee', 4096, 1, 'blank', '', 'free', '')",
-		SECOND_LEASE,
+		second_lease,
 		"DROP TRIGGER history_no_delete",
 		"DROP TRIGGER proof_no_update",
 		"DROP TABLE extent",

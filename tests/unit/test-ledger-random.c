@@ -185,7 +185,9 @@ static bool random_extent_change(PmlTxn *t, Model *m)
 		if (!right || !model_content(m, first, n, ev, owner))
 			return false;
 		return ev == PML_CONTENT_EV_LENT || ev == PML_CONTENT_EV_ADOPT ||
-		       (!unreleased_over(m, first, n) && all_in_use(m, first, n, PML_USE_FREE));
+		       (!unreleased_over(m, first, n) &&
+			       (ev == PML_CONTENT_EV_SCRUB_BEGIN ||
+				       all_in_use(m, first, n, PML_USE_FREE)));
 	}
 }
 
@@ -256,7 +258,7 @@ static bool random_lease_step(PmlTxn *t, Model *m)
 			ok &= c->use == PML_USE_LEASED && c->content == PML_CONTENT_RETAINED &&
 			      c->owner == ml->owner;
 		if (next == PML_LEASE_RELEASED)
-			ok &= c->use != PML_USE_LEASED && c->use != PML_USE_EVICTING;
+			ok &= c->use != PML_USE_LEASED;
 	}
 	return ok;
 }

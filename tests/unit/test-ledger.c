@@ -269,6 +269,50 @@ static void test_no_scrub_under_a_lease(void **state)
 	assert_int_equal(content(f, 0, GIB, PML_CONTENT_EV_SCRUB_BEGIN, "alice"), 0);
 }
 
+/* The end of a lease as a daemon writes it: consent to the scrub with the lease's end, the bytes
+ * freed later. */
+static void test_end_with_scrub(void **state)
+{
+	Fixture *f = *state;
+	PmlLeaseRecord rec = lease_in(f, PML_LEASE_FENCING);
+	PmlTxn *t = pml_txn_new("daemon");
+
+	assert_int_equal(pml_txn_lease_step(t, &rec, PML_LEASE_EV_PROVED, NULL), 0);
+	assert_int_equal(pml_txn_proof(t, rec.id, REGION, "{}"), 0);
+	assert_int_equal(pml_txn_use_step(t, REGION, &rec.extent, PML_USE_EV_FENCED, NULL), 0);
+	assert_int_equal(apply(f, t), 0);
+	rec.state = PML_LEASE_FENCED;
+	t = pml_txn_new("daemon");
+	assert_int_equal(pml_txn_lease_step(t, &rec, PML_LEASE_EV_CLEARED, NULL), 0);
+	assert_int_equal(
+		pml_txn_content_step(t, REGION, &rec.extent, PML_CONTENT_EV_SCRUB_BEGIN, "alice"),
+		0);
+	assert_int_equal(apply(f, t), 0);
+	assert_extents(f, "0+1 scrubbing alice evicted");
+	assert_int_equal(
+		content(f, 0, GIB, PML_CONTENT_EV_SCRUB_VERIFIED, NULL), PML_LEDGER_ILLEGAL);
+	assert_int_equal(use(f, 0, GIB, PML_USE_EV_CLEARED), 0);
+	assert_int_equal(content(f, 0, GIB, PML_CONTENT_EV_SCRUB_VERIFIED, NULL), 0);
+	assert_extents(f, "0+1 blank free");
+}
+
+/* A reserved lease that an eviction undoes: the same transaction takes the region on its way
+ * offline. */
+static void test_evict_undoes(void **state)
+{
+	Fixture *f = *state;
+	PmlLeaseRecord rec = lease(LEASE_A, 0, GIB);
+	PmlTxn *t = pml_txn_new("daemon");
+
+	assert_int_equal(reserve(f, &rec), 0);
+	assert_int_equal(pml_txn_lease_step(t, &rec, PML_LEASE_EV_UNDO, NULL), 0);
+	assert_int_equal(
+		pml_txn_use_step(t, REGION, &rec.extent, PML_USE_EV_LEASE_UNDONE, NULL), 0);
+	assert_int_equal(pml_txn_use_step(t, REGION, &rec.extent, PML_USE_EV_EVICT, NULL), 0);
+	assert_int_equal(apply(f, t), 0);
+	assert_extents(f, "0+1 foreign evicting");
+}
+
 /* Invariant 6: bytes that are evicted, quarantined or in eviction take no lease. */
 static void test_lease_needs_lendable_bytes(void **state)
 {
@@ -539,6 +583,8 @@ int main(void)
 		WITH_LEDGER(test_released_frees_the_bytes),
 		WITH_LEDGER(test_attach_needs_own_bytes),
 		WITH_LEDGER(test_no_scrub_under_a_lease),
+		WITH_LEDGER(test_end_with_scrub),
+		WITH_LEDGER(test_evict_undoes),
 		WITH_LEDGER(test_lease_needs_lendable_bytes),
 		WITH_LEDGER(test_no_fenced_without_proof),
 		WITH_LEDGER(test_proof_with_the_step),
