@@ -205,6 +205,8 @@ static bool wait_device(struct device *ret_device)
 	struct pollfd poll_fd = {.fd = uevent_fd, .events = POLLIN};
 	char event[4096];
 
+	if (uevent_fd < 0)
+		return false;
 	while (!find_device(ret_device)) {
 		left = deadline_msec - now_msec();
 		if (left <= 0)
