@@ -387,6 +387,9 @@ static void test_release_and_revoke(void **state)
 	assert_int_equal(by_lease.status, 0);
 	contains(by_lease.out, "Revoked dax0.0");
 	assert_int_equal(none.status, 3);
+	/* the daemon's sentence says what to do: nothing is said twice */
+	assert_string_equal(
+		none.err, "pmemlease: No lease of dax1.0; pmemlease leases lists them.\n");
 }
 
 static void test_verify(void **state)
