@@ -51,6 +51,10 @@ static ExitCode tell(sd_bus *bus, const Options *o, const char *verb, TakeBack *
 	model_proof(bus, t->before.object, &t->proof_after);
 	if (t->proof_after && !pml_streq(t->proof_before, t->proof_after))
 		proof = json_tokener_parse(t->proof_after);
+	if (!json_object_is_type(proof, json_type_object)) {
+		json_object_put(proof);
+		proof = NULL;
+	}
 	/* what is shown afterwards is an extra: its failure adds no second document */
 	quiet.json = false;
 	if (model_region(bus, &quiet, t->before.id, &t->after) != EXIT_DONE)
