@@ -123,7 +123,7 @@ static ExitCode region_call(sd_bus *bus, const Options *o, const char *region, c
 	if (o->json) {
 		_cleanup_region_ RegionInfo info = {};
 
-		code = model_region(bus, o, region, &info);
+		code = model_region(bus, o, region, &info, NULL);
 		if (code == EXIT_DONE)
 			(void)show_region(stdout, o, &info, NULL);
 		return code;
@@ -181,7 +181,7 @@ static ExitCode region_job(sd_bus *bus, const Options *o, const char *name, cons
 	code = job_watch_wait(watch, job_object, ret_outcome);
 	if (code == EXIT_DONE)
 		code = report_outcome(o, ret_outcome);
-	return code != EXIT_DONE ? code : model_region(bus, o, name, ret_region);
+	return code != EXIT_DONE ? code : model_region(bus, o, name, ret_region, NULL);
 }
 
 static void show_region_job(const Options *o, const JobOutcome *outcome, const RegionInfo *region)

@@ -65,3 +65,25 @@ char *model_object_label(const char *object)
 			return label;
 	return strdup(object);
 }
+
+static int on_proof(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	char **ret = userdata;
+	const char *text;
+
+	if (!sd_bus_message_is_method_error(m, NULL) && sd_bus_message_read(m, "s", &text) >= 0)
+		*ret = strdup(text);
+	return 0;
+}
+
+int model_proof_async(sd_bus *bus, const char *region_object, sd_bus_slot **ret_slot, char **ret)
+{
+	int interactive = sd_bus_get_allow_interactive_authorization(bus);
+	int r;
+
+	(void)sd_bus_set_allow_interactive_authorization(bus, false);
+	r = sd_bus_call_method_async(bus, ret_slot, PML_BUS_NAME, region_object, PML_IF_REGION,
+		"GetProof", on_proof, ret, "");
+	(void)sd_bus_set_allow_interactive_authorization(bus, interactive > 0);
+	return r;
+}

@@ -257,17 +257,33 @@ static ExitCode load_region(sd_bus *bus, const Options *o, const char *object,
 	return r < 0 ? report_errno(o, r, "Cannot read the daemon's answer") : EXIT_DONE;
 }
 
-ExitCode model_region(sd_bus *bus, const Options *o, const char *name, RegionInfo *ret)
+ExitCode model_region(
+	sd_bus *bus, const Options *o, const char *name, RegionInfo *ret, LeaseInfo *ret_lease)
 {
-	_cleanup_leases_ LeaseList leases = {};
+	_cleanup_lease_ LeaseInfo lease = {};
 	_cleanup_free_ char *object = NULL;
+	bool gone = false;
 	ExitCode code = model_find(bus, o, "GetRegion", name, &object);
 
 	if (code == EXIT_DONE)
-		code = model_leases(bus, o, &leases);
-	if (code == EXIT_DONE)
-		code = load_region(bus, o, object, &leases, ret, NULL);
-	return code;
+		code = load_region(bus, o, object, NULL, ret, NULL);
+	if (code != EXIT_DONE || strcmp(ret->lease_object, "/") == 0)
+		return code;
+	if (set_string(&lease.object, ret->lease_object) < 0 ||
+		set_string(&lease.region_id, ret->id) < 0 ||
+		set_string(&lease.region_name, ret->name) < 0)
+		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
+	code = load_lease(bus, o, &lease, &gone);
+	if (code != EXIT_DONE || gone)
+		return code;
+	if (set_string(&ret->lease_id, lease.id) < 0 ||
+		set_string(&ret->lease_domain, lease.domain_name) < 0)
+		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
+	if (ret_lease) {
+		*ret_lease = lease;
+		lease = (LeaseInfo){};
+	}
+	return EXIT_DONE;
 }
 
 /* Room for one more; the new item is zeroed. */
