@@ -41,6 +41,7 @@ static ExitCode look_before(sd_bus *bus, const Options *o, const char *region, T
 static ExitCode tell(sd_bus *bus, const Options *o, const char *verb, TakeBack *t)
 {
 	_cleanup_json_ struct json_object *proof = NULL;
+	_cleanup_lease_ LeaseInfo left = {};
 	const bool done = strcmp(t->outcome.result, "done") == 0;
 	Options quiet = *o;
 	ExitCode code = EXIT_DONE;
@@ -54,7 +55,7 @@ static ExitCode tell(sd_bus *bus, const Options *o, const char *verb, TakeBack *
 	}
 	/* what is shown afterwards is an extra: its failure adds no second document */
 	quiet.json = false;
-	if (model_region(bus, &quiet, t->before.id, &t->after, NULL) != EXIT_DONE)
+	if (model_region(bus, &quiet, t->before.id, &t->after, &left) != EXIT_DONE)
 		region_info_clear(&t->after);
 	if (!done) {
 		Options said = *o;

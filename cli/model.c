@@ -260,7 +260,6 @@ static ExitCode load_region(sd_bus *bus, const Options *o, const char *object,
 ExitCode model_region(
 	sd_bus *bus, const Options *o, const char *name, RegionInfo *ret, LeaseInfo *ret_lease)
 {
-	_cleanup_lease_ LeaseInfo lease = {};
 	_cleanup_free_ char *object = NULL;
 	bool gone = false;
 	ExitCode code = model_find(bus, o, "GetRegion", name, &object);
@@ -269,20 +268,18 @@ ExitCode model_region(
 		code = load_region(bus, o, object, NULL, ret, NULL);
 	if (code != EXIT_DONE || strcmp(ret->lease_object, "/") == 0)
 		return code;
-	if (set_string(&lease.object, ret->lease_object) < 0 ||
-		set_string(&lease.region_id, ret->id) < 0 ||
-		set_string(&lease.region_name, ret->name) < 0)
+	if (set_string(&ret_lease->object, ret->lease_object) < 0 ||
+		set_string(&ret_lease->region_id, ret->id) < 0 ||
+		set_string(&ret_lease->region_name, ret->name) < 0)
 		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
-	code = load_lease(bus, o, &lease, &gone);
+	code = load_lease(bus, o, ret_lease, &gone);
+	if (gone)
+		lease_info_clear(ret_lease);
 	if (code != EXIT_DONE || gone)
 		return code;
-	if (set_string(&ret->lease_id, lease.id) < 0 ||
-		set_string(&ret->lease_domain, lease.domain_name) < 0)
+	if (set_string(&ret->lease_id, ret_lease->id) < 0 ||
+		set_string(&ret->lease_domain, ret_lease->domain_name) < 0)
 		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
-	if (ret_lease) {
-		*ret_lease = lease;
-		lease = (LeaseInfo){};
-	}
 	return EXIT_DONE;
 }
 

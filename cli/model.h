@@ -73,7 +73,8 @@ typedef struct HistoryList {
 /* Each reports its own error and returns the exit code of it; EXIT_DONE and a filled *ret else. */
 ExitCode model_manager(sd_bus *bus, const Options *o, ManagerInfo *ret);
 ExitCode model_regions(sd_bus *bus, const Options *o, RegionList *ret);
-/* ret_lease: its lease that is not released, if there is one (id is NULL else); may be NULL. */
+/* ret_lease: its lease that is not released, if there is one (id is NULL else). Both are zero
+ * before, and to be cleared by the caller, also after a failure. */
 ExitCode model_region(
 	sd_bus *bus, const Options *o, const char *name, RegionInfo *ret, LeaseInfo *ret_lease);
 ExitCode model_leases(sd_bus *bus, const Options *o, LeaseList *ret);
