@@ -122,10 +122,11 @@ static ExitCode region_call(sd_bus *bus, const Options *o, const char *region, c
 		return code;
 	if (o->json) {
 		_cleanup_region_ RegionInfo info = {};
+		_cleanup_lease_ LeaseInfo lease = {};
 
-		code = model_region(bus, o, region, &info);
+		code = model_region(bus, o, region, &info, &lease);
 		if (code == EXIT_DONE)
-			(void)show_region(stdout, o, &info, NULL);
+			(void)show_region(stdout, o, &info, &lease);
 		return code;
 	}
 	say(stdout, "%s %s.\n", region, done);
@@ -159,6 +160,7 @@ static ExitCode region_job(sd_bus *bus, const Options *o, const char *name, cons
 {
 	_cleanup_message_ sd_bus_message *reply = NULL;
 	_cleanup_watch_ JobWatch *watch = NULL;
+	_cleanup_lease_ LeaseInfo lease = {};
 	_cleanup_free_ char *object = NULL;
 	const char *job_object;
 	ExitCode code = model_find(bus, o, "GetRegion", name, &object);
@@ -181,7 +183,7 @@ static ExitCode region_job(sd_bus *bus, const Options *o, const char *name, cons
 	code = job_watch_wait(watch, job_object, ret_outcome);
 	if (code == EXIT_DONE)
 		code = report_outcome(o, ret_outcome);
-	return code != EXIT_DONE ? code : model_region(bus, o, name, ret_region);
+	return code != EXIT_DONE ? code : model_region(bus, o, name, ret_region, &lease);
 }
 
 static void show_region_job(const Options *o, const JobOutcome *outcome, const RegionInfo *region)

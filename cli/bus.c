@@ -112,7 +112,8 @@ ExitCode say_error(const char *name, const char *message)
 	const char *hint = bus_error_hint(name);
 
 	say(stderr, "pmemlease: %s\n", error_sentence(name, message));
-	if (hint)
+	/* a sentence that names a command has said it already, with the right names */
+	if (hint && !(message && strstr(message, "pmemlease ")))
 		say(stderr, "           %s\n", hint);
 	return bus_error_exit_code(name);
 }

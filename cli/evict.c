@@ -8,11 +8,13 @@ typedef struct TakeBack {
 	RegionInfo before, after;
 	LeaseInfo lease;
 	char *proof_before, *proof_after;
+	sd_bus_slot *asked;
 	JobOutcome outcome;
 } TakeBack;
 
 static void take_back_clear(TakeBack *t)
 {
+	sd_bus_slot_unref(t->asked);
 	region_info_clear(&t->before);
 	region_info_clear(&t->after);
 	lease_info_clear(&t->lease);
@@ -21,29 +23,25 @@ static void take_back_clear(TakeBack *t)
 	job_outcome_clear(&t->outcome);
 }
 
-/* The region, its lease, and its newest proof, so that an old one is not taken for this fence's. */
+/*
+ * The region, its lease, and its newest proof, so that an old one is not taken for this fence's.
+ * The proof is asked for and not waited for: the daemon reads it before it records another.
+ */
 static ExitCode look_before(sd_bus *bus, const Options *o, const char *region, TakeBack *t)
 {
-	_cleanup_leases_ LeaseList leases = {};
-	ExitCode code = model_region(bus, o, region, &t->before);
+	ExitCode code = model_region(bus, o, region, &t->before, &t->lease);
+	int r;
 
-	if (code == EXIT_DONE)
-		code = model_leases(bus, o, &leases);
-	if (code != EXIT_DONE)
+	if (code != EXIT_DONE || o->no_wait)
 		return code;
-	for (size_t i = 0; i < leases.n; i++)
-		if (strcmp(leases.items[i].object, t->before.lease_object) == 0) {
-			t->lease = leases.items[i];
-			leases.items[i] = (LeaseInfo){};
-			break;
-		}
-	model_proof(bus, t->before.object, &t->proof_before);
-	return EXIT_DONE;
+	r = model_proof_async(bus, t->before.object, &t->asked, &t->proof_before);
+	return r < 0 ? report_errno(o, r, "Cannot ask the daemon") : EXIT_DONE;
 }
 
 static ExitCode tell(sd_bus *bus, const Options *o, const char *verb, TakeBack *t)
 {
 	_cleanup_json_ struct json_object *proof = NULL;
+	_cleanup_lease_ LeaseInfo left = {};
 	const bool done = strcmp(t->outcome.result, "done") == 0;
 	Options quiet = *o;
 	ExitCode code = EXIT_DONE;
@@ -51,9 +49,13 @@ static ExitCode tell(sd_bus *bus, const Options *o, const char *verb, TakeBack *
 	model_proof(bus, t->before.object, &t->proof_after);
 	if (t->proof_after && !pml_streq(t->proof_before, t->proof_after))
 		proof = json_tokener_parse(t->proof_after);
+	if (!json_object_is_type(proof, json_type_object)) {
+		json_object_put(proof);
+		proof = NULL;
+	}
 	/* what is shown afterwards is an extra: its failure adds no second document */
 	quiet.json = false;
-	if (model_region(bus, &quiet, t->before.id, &t->after) != EXIT_DONE)
+	if (model_region(bus, &quiet, t->before.id, &t->after, &left) != EXIT_DONE)
 		region_info_clear(&t->after);
 	if (!done) {
 		Options said = *o;

@@ -178,7 +178,8 @@ char *printable(const char *s)
 
 void say(FILE *f, const char *format, ...)
 {
-	_cleanup_free_ char *text = NULL, *safe = NULL;
+	_cleanup_free_ char *text = NULL;
+	char *safe;
 	va_list ap;
 	int r;
 
@@ -190,4 +191,5 @@ void say(FILE *f, const char *format, ...)
 	safe = escape(text, false);
 	if (safe)
 		fputs(safe, f);
+	free(safe);
 }

@@ -278,21 +278,24 @@ int job_watch_new(sd_bus *bus, const Options *o, JobWatch **ret)
 	w->options = o;
 	w->tty = isatty(STDERR_FILENO);
 	w->started_usec = pml_now_usec(CLOCK_MONOTONIC);
-	r = sd_bus_match_signal(bus, &w->removed, PML_BUS_NAME, PML_BUS_PATH, PML_IF_MANAGER,
-		"JobRemoved", on_removed, w);
+	/* without waiting for the bus, which takes these before the call that comes next: an
+	 * eviction is in a hurry */
+	r = sd_bus_match_signal_async(bus, &w->removed, PML_BUS_NAME, PML_BUS_PATH, PML_IF_MANAGER,
+		"JobRemoved", on_removed, NULL, w);
 	if (r >= 0)
-		r = sd_bus_match_signal(bus, &w->changed, PML_BUS_NAME, NULL,
-			"org.freedesktop.DBus.Properties", "PropertiesChanged", on_changed, w);
+		r = sd_bus_match_signal_async(bus, &w->changed, PML_BUS_NAME, NULL,
+			"org.freedesktop.DBus.Properties", "PropertiesChanged", on_changed, NULL,
+			w);
 	if (r >= 0)
-		r = sd_bus_add_match(bus, &w->owner,
+		r = sd_bus_add_match_async(bus, &w->owner,
 			"type='signal',sender='org.freedesktop.DBus',"
 			"interface='org.freedesktop.DBus',member='NameOwnerChanged',"
 			"arg0='" PML_BUS_NAME "'",
-			on_owner, w);
+			on_owner, NULL, w);
 	if (r >= 0)
-		r = sd_bus_match_signal(bus, &w->lost, "org.freedesktop.DBus.Local",
+		r = sd_bus_match_signal_async(bus, &w->lost, "org.freedesktop.DBus.Local",
 			"/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local", "Disconnected",
-			on_lost, w);
+			on_lost, NULL, w);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(w);

@@ -52,3 +52,15 @@ uint64_t json_get_u64(struct json_object *j, const char *key)
 		return 0;
 	return json_object_get_uint64(v);
 }
+
+size_t json_get_array(struct json_object *j, const char *key, struct json_object **ret)
+{
+	struct json_object *v;
+
+	*ret = NULL;
+	/* json_object_array_length() ends the program for what is no array */
+	if (!json_object_object_get_ex(j, key, &v) || !json_object_is_type(v, json_type_array))
+		return 0;
+	*ret = v;
+	return json_object_array_length(v);
+}

@@ -30,3 +30,5 @@ void json_print(FILE *f, struct json_object *doc);
 /* Readers that never fail: what is missing or of another type is "", 0, false. */
 const char *json_get_str(struct json_object *j, const char *key);
 uint64_t json_get_u64(struct json_object *j, const char *key);
+/* Length of an array and the array; 0 and NULL where there is none. */
+size_t json_get_array(struct json_object *j, const char *key, struct json_object **ret);

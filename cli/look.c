@@ -12,18 +12,10 @@ static ExitCode shown(const Options *o, int r)
 static ExitCode status_of_region(sd_bus *bus, const Options *o, const char *name)
 {
 	_cleanup_region_ RegionInfo region = {};
-	_cleanup_leases_ LeaseList leases = {};
-	const LeaseInfo *lease = NULL;
-	ExitCode code = model_region(bus, o, name, &region);
+	_cleanup_lease_ LeaseInfo lease = {};
+	ExitCode code = model_region(bus, o, name, &region, &lease);
 
-	if (code == EXIT_DONE)
-		code = model_leases(bus, o, &leases);
-	if (code != EXIT_DONE)
-		return code;
-	for (size_t i = 0; i < leases.n; i++)
-		if (strcmp(leases.items[i].object, region.lease_object) == 0)
-			lease = &leases.items[i];
-	return shown(o, show_region(stdout, o, &region, lease));
+	return code != EXIT_DONE ? code : shown(o, show_region(stdout, o, &region, &lease));
 }
 
 ExitCode verb_status(sd_bus *bus, const Options *o, char *const *args)

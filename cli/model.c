@@ -224,58 +224,6 @@ ExitCode model_manager(sd_bus *bus, const Options *o, ManagerInfo *ret)
 		ELEMENTSOF(manager_fields), ret, NULL, NULL);
 }
 
-ExitCode model_find(sd_bus *bus, const Options *o, const char *method, const char *name, char **ret)
-{
-	_cleanup_message_ sd_bus_message *reply = NULL;
-	const char *object;
-	ExitCode code;
-	int r;
-
-	code = bus_call(bus, o, PML_BUS_PATH, PML_IF_MANAGER, method, &reply, "s", name);
-	if (code != EXIT_DONE)
-		return code;
-	r = sd_bus_message_read(reply, "o", &object);
-	if (r >= 0 && !(*ret = strdup(object)))
-		r = -ENOMEM;
-	return r < 0 ? report_errno(o, r, "Cannot read the daemon's answer") : EXIT_DONE;
-}
-
-ExitCode model_region_id(sd_bus *bus, const Options *o, const char *name, char **ret)
-{
-	_cleanup_message_ sd_bus_message *found = NULL;
-	_cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
-	const char *object;
-	int r;
-
-	r = sd_bus_call_method(bus, PML_BUS_NAME, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", &error,
-		&found, "s", name);
-	if (r < 0 && bus_error_exit_code(error.name) == EXIT_NOT_FOUND)
-		return EXIT_DONE;
-	if (r < 0 && sd_bus_error_is_set(&error))
-		return report_error(o, error.name, error.message);
-	if (r >= 0)
-		r = sd_bus_message_read(found, "o", &object);
-	if (r >= 0)
-		r = sd_bus_get_property_string(
-			bus, PML_BUS_NAME, object, PML_IF_REGION, "Id", NULL, ret);
-	return r < 0 ? report_errno(o, r, "The daemon did not answer") : EXIT_DONE;
-}
-
-void model_proof(sd_bus *bus, const char *region_object, char **ret)
-{
-	_cleanup_message_ sd_bus_message *reply = NULL;
-	const char *text;
-	/* an extra is not worth a password */
-	int interactive = sd_bus_get_allow_interactive_authorization(bus);
-
-	(void)sd_bus_set_allow_interactive_authorization(bus, false);
-	if (sd_bus_call_method(bus, PML_BUS_NAME, region_object, PML_IF_REGION, "GetProof", NULL,
-		    &reply, "") >= 0 &&
-		sd_bus_message_read(reply, "s", &text) >= 0)
-		*ret = strdup(text);
-	(void)sd_bus_set_allow_interactive_authorization(bus, interactive > 0);
-}
-
 /* The lease of a region is shown by its domain; a lease that ended between the two calls is no
  * error. */
 static int region_add_lease(RegionInfo *r, const LeaseList *leases)
@@ -309,17 +257,30 @@ static ExitCode load_region(sd_bus *bus, const Options *o, const char *object,
 	return r < 0 ? report_errno(o, r, "Cannot read the daemon's answer") : EXIT_DONE;
 }
 
-ExitCode model_region(sd_bus *bus, const Options *o, const char *name, RegionInfo *ret)
+ExitCode model_region(
+	sd_bus *bus, const Options *o, const char *name, RegionInfo *ret, LeaseInfo *ret_lease)
 {
-	_cleanup_leases_ LeaseList leases = {};
 	_cleanup_free_ char *object = NULL;
+	bool gone = false;
 	ExitCode code = model_find(bus, o, "GetRegion", name, &object);
 
 	if (code == EXIT_DONE)
-		code = model_leases(bus, o, &leases);
-	if (code == EXIT_DONE)
-		code = load_region(bus, o, object, &leases, ret, NULL);
-	return code;
+		code = load_region(bus, o, object, NULL, ret, NULL);
+	if (code != EXIT_DONE || strcmp(ret->lease_object, "/") == 0)
+		return code;
+	if (set_string(&ret_lease->object, ret->lease_object) < 0 ||
+		set_string(&ret_lease->region_id, ret->id) < 0 ||
+		set_string(&ret_lease->region_name, ret->name) < 0)
+		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
+	code = load_lease(bus, o, ret_lease, &gone);
+	if (gone)
+		lease_info_clear(ret_lease);
+	if (code != EXIT_DONE || gone)
+		return code;
+	if (set_string(&ret->lease_id, ret_lease->id) < 0 ||
+		set_string(&ret->lease_domain, ret_lease->domain_name) < 0)
+		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
+	return EXIT_DONE;
 }
 
 /* Room for one more; the new item is zeroed. */
@@ -513,17 +474,6 @@ ExitCode model_history(sd_bus *bus, const Options *o, const char *id, HistoryLis
 		before = ret->items[ret->n - 1].seq;
 	}
 	return EXIT_DONE;
-}
-
-char *model_object_label(const char *object)
-{
-	static const char *const parents[] = {PML_PATH_REGION, PML_PATH_LEASE, PML_PATH_JOB};
-	char *label = NULL;
-
-	for (size_t i = 0; i < ELEMENTSOF(parents); i++)
-		if (sd_bus_path_decode(object, parents[i], &label) > 0)
-			return label;
-	return strdup(object);
 }
 
 static void clear_fields(const Field *fields, size_t n, void *from)

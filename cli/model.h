@@ -73,7 +73,10 @@ typedef struct HistoryList {
 /* Each reports its own error and returns the exit code of it; EXIT_DONE and a filled *ret else. */
 ExitCode model_manager(sd_bus *bus, const Options *o, ManagerInfo *ret);
 ExitCode model_regions(sd_bus *bus, const Options *o, RegionList *ret);
-ExitCode model_region(sd_bus *bus, const Options *o, const char *name, RegionInfo *ret);
+/* ret_lease: its lease that is not released, if there is one (id is NULL else). Both are zero
+ * before, and to be cleared by the caller, also after a failure. */
+ExitCode model_region(
+	sd_bus *bus, const Options *o, const char *name, RegionInfo *ret, LeaseInfo *ret_lease);
 ExitCode model_leases(sd_bus *bus, const Options *o, LeaseList *ret);
 /* By lease id or its region's name. */
 ExitCode model_lease(sd_bus *bus, const Options *o, const char *name, LeaseInfo *ret);
@@ -90,6 +93,9 @@ ExitCode model_region_id(sd_bus *bus, const Options *o, const char *name, char *
 /* The newest recorded proof of a region as text; NULL in *ret when there is none (no error is
  * reported). */
 void model_proof(sd_bus *bus, const char *region_object, char **ret);
+/* The same without waiting: the answer comes when the bus is processed next. *ret must live as long
+ * as the slot. */
+int model_proof_async(sd_bus *bus, const char *region_object, sd_bus_slot **ret_slot, char **ret);
 /* "/org/pmemlease1/region/dax0_2e0" → "dax0.0"; what is no path of ours is returned as it is.
  * malloc-ed, or NULL. */
 char *model_object_label(const char *object);

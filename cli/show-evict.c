@@ -16,10 +16,9 @@ static void show_phases(FILE *f, const JobOutcome *job)
 static void show_holders_to_end(FILE *f, const Eviction *e)
 {
 	struct json_object *holders;
+	size_t n = json_get_array(e->proof, "holders", &holders);
 
-	if (!e->proof || !json_object_object_get_ex(e->proof, "holders", &holders))
-		return;
-	for (size_t i = 0; i < json_object_array_length(holders); i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct json_object *h = json_object_array_get_idx(holders, i);
 		_cleanup_free_ char *command = printable(json_get_str(h, "command"));
 		const char *unit = json_get_str(h, "unit");
@@ -32,8 +31,7 @@ static void show_holders_to_end(FILE *f, const Eviction *e)
 static void show_evicted(FILE *f, const Eviction *e)
 {
 	struct json_object *holders;
-	bool held = e->proof && json_object_object_get_ex(e->proof, "holders", &holders) &&
-		    json_object_array_length(holders) > 0;
+	bool held = json_get_array(e->proof, "holders", &holders) > 0;
 
 	if (held) {
 		fprintf(f,

@@ -116,7 +116,7 @@ int show_history(FILE *f, const Options *o, const HistoryList *rows)
 	if (r == 0)
 		r = table_print(t);
 	if (r == 0 && rows->n == 0 && !o->no_legend)
-		fputs("Nothing is recorded of it.\n", f);
+		fputs("Nothing is recorded.\n", f);
 	return r;
 }
 
@@ -158,6 +158,8 @@ int show_status(FILE *f, const Options *o, const ManagerInfo *m, const RegionLis
 	fprintf(f, "%14s:", "Fences");
 	for (char **level = m->fence_levels; level && *level; level++)
 		say(f, " %s", *level);
+	if (!m->fence_levels || !m->fence_levels[0])
+		fputs(" none", f);
 	if (!m->kernel_revoke)
 		fputs("; no revoke in this kernel: a fenced guest is paused, and its region is lent "
 		      "again only when it is gone",

@@ -6,14 +6,6 @@
 #include "show.h"
 #include "table.h"
 
-static size_t array_length(struct json_object *proof, const char *key, struct json_object **ret)
-{
-	if (!json_object_object_get_ex(proof, key, ret) ||
-		!json_object_is_type(*ret, json_type_array))
-		return 0;
-	return json_object_array_length(*ret);
-}
-
 typedef struct Totals {
 	uint64_t mappings, probes, refused;
 } Totals;
@@ -21,7 +13,7 @@ typedef struct Totals {
 static Totals add_up(struct json_object *proof)
 {
 	struct json_object *holders;
-	size_t n = array_length(proof, "holders", &holders);
+	size_t n = json_get_array(proof, "holders", &holders);
 	Totals sum = {};
 
 	for (size_t i = 0; i < n; i++) {
@@ -67,7 +59,7 @@ static int show_holders(FILE *f, const Options *o, struct json_object *proof)
 	};
 	_cleanup_table_ Table *t = NULL;
 	struct json_object *holders;
-	size_t n = array_length(proof, "holders", &holders);
+	size_t n = json_get_array(proof, "holders", &holders);
 	int r = table_new(o, f, columns, ELEMENTSOF(columns), &t);
 
 	for (size_t i = 0; i < n && r == 0; i++)
@@ -115,7 +107,7 @@ void show_proof_summary(FILE *f, struct json_object *proof)
 	say(f, "%18s: %s\n", "Proof", json_get_str(proof, "verdict"));
 	if (summary && *summary)
 		fprintf(f, "%20s%s\n", "", summary);
-	fprintf(f, "%18s: %zu\n", "Holders left", array_length(proof, "holders", &holders));
+	fprintf(f, "%18s: %zu\n", "Holders left", json_get_array(proof, "holders", &holders));
 	fprintf(f, "%18s: %" PRIu64 " of %" PRIu64 " with a page present\n", "Mappings left",
 		json_get_u64(proof, "mappings_left"), sum.mappings);
 	if (sum.probes)
@@ -127,7 +119,7 @@ void show_proof_summary(FILE *f, struct json_object *proof)
 int show_proof(FILE *f, const Options *o, struct json_object *proof)
 {
 	struct json_object *spots;
-	size_t n_spots = array_length(proof, "blind_spots", &spots);
+	size_t n_spots = json_get_array(proof, "blind_spots", &spots);
 	char when[FORMAT_MAX];
 	int r;
 
@@ -144,8 +136,8 @@ int show_proof(FILE *f, const Options *o, struct json_object *proof)
 	if (n_spots)
 		fputs("What this proof could not see:\n", f);
 	for (size_t i = 0; i < n_spots; i++) {
-		_cleanup_free_ char *safe =
-			printable(json_object_get_string(json_object_array_get_idx(spots, i)));
+		struct json_object *spot = json_object_array_get_idx(spots, i);
+		_cleanup_free_ char *safe = printable(spot ? json_object_get_string(spot) : "");
 
 		fprintf(f, "  - %s\n", safe ? safe : "");
 	}

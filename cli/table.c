@@ -22,17 +22,13 @@ static int add_columns(struct libscols_table *tb, const Column *columns, size_t 
 	return 0;
 }
 
-int table_new(const Options *o, FILE *f, const Column *columns, size_t n_columns, Table **ret)
+static int set_up(Table *t, const Options *o, FILE *f, const Column *columns)
 {
-	_cleanup_table_ Table *t = calloc(1, sizeof(*t));
 	int r;
 
-	if (!t)
-		return -ENOMEM;
 	t->table = scols_new_table();
 	if (!t->table)
 		return -ENOMEM;
-	t->n_columns = n_columns;
 	/* a stream without a descriptor is somebody's memory */
 	t->colour = fileno(f) >= 0 && isatty(fileno(f)) && !getenv("NO_COLOR");
 	r = scols_table_set_stream(t->table, f);
@@ -40,11 +36,23 @@ int table_new(const Options *o, FILE *f, const Column *columns, size_t n_columns
 		r = scols_table_enable_noheadings(t->table, o->no_legend);
 	if (r == 0)
 		r = scols_table_enable_colors(t->table, t->colour);
-	if (r == 0)
-		r = add_columns(t->table, columns, n_columns);
-	if (r < 0)
+	return r < 0 ? r : add_columns(t->table, columns, t->n_columns);
+}
+
+int table_new(const Options *o, FILE *f, const Column *columns, size_t n_columns, Table **ret)
+{
+	Table *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	t->n_columns = n_columns;
+	r = set_up(t, o, f, columns);
+	if (r < 0) {
+		table_free(t);
 		return r;
-	*ret = TAKE_PTR(t);
+	}
+	*ret = t;
 	return 0;
 }
 

@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# check-man.sh PMEMLEASE SOURCE: the manual pages and the program tell of the same commands, options, methods,
+# check-man.sh PMEMLEASE PMEMLEASED SOURCE: the manual pages and the program tell of the same commands, options, methods,
 # properties, signals, errors and polkit actions. Prints TAP.
 set -eu
 
-pmemlease=$1 source=$2
+pmemlease=$1 pmemleased=$2 source=$3
 n=0
 
 # same WHAT FILE1 FILE2
@@ -35,6 +35,11 @@ sed -n '/^Options:/,/^Exit/p' "$dir/help" | grep -o '^  -[-a-zA-Z, ]*' | grep -o
 sed -n '/^\.Sh OPTIONS/,/^\.Sh DOCUMENTS/p' "$page" | grep '^\.It Fl' | grep -oE '(Fl |, Fl )[a-zA-Z-]+' |
 	sed 's/.*Fl -*//' | sort >"$dir/man-options"
 same "pmemlease(1) has the options of help" "$dir/options" "$dir/man-options"
+
+"$pmemleased" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u >"$dir/daemon-options"
+sed -n '/^\.Sh OPTIONS/,/^\.Sh TAKING/p' "$source/docs/pmemleased.8" | grep '^\.It Fl' |
+	grep -oE 'Fl -[a-z][a-z-]+' | sed 's/Fl /-/' | sort -u >"$dir/man-daemon-options"
+same "pmemleased(8) has the options of --help" "$dir/daemon-options" "$dir/man-daemon-options"
 
 for i in Manager Region Lease Job; do
 	sed -n 's/.*<\(method\|property\|signal\) name="\([A-Za-z]*\)".*/\2/p' \

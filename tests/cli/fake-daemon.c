@@ -199,7 +199,8 @@ static int on_get_lease(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		return r;
 	if (strcmp(name, "dax0.0") == 0 || strcmp(name, "lease-1") == 0)
 		return sd_bus_reply_method_return(m, "o", LEASE0);
-	return sd_bus_error_setf(error, PML_ERROR_NO_SUCH_LEASE, "No lease of %s.", name);
+	return sd_bus_error_setf(error, PML_ERROR_NO_SUCH_LEASE,
+		"No lease of %s; pmemlease leases lists them.", name);
 }
 
 static int on_list_regions(sd_bus_message *m, void *userdata, sd_bus_error *error)

@@ -22,6 +22,7 @@ typedef struct Run {
 } Run;
 
 static FakeBus *bus;
+static const char *program;
 
 static void child(int out_fd, int err_fd, const char *const *args)
 {
@@ -35,7 +36,7 @@ static void child(int out_fd, int err_fd, const char *const *args)
 	setenv("DBUS_SYSTEM_BUS_ADDRESS", fake_bus_address(bus), 1);
 	setenv("LC_ALL", "C", 1);
 	setenv("TZ", "UTC", 1);
-	execv(getenv("PMEMLEASE"), (char *const *)(void *)argv);
+	execv(program, (char *const *)(void *)argv);
 	_exit(126);
 }
 
@@ -386,6 +387,9 @@ static void test_release_and_revoke(void **state)
 	assert_int_equal(by_lease.status, 0);
 	contains(by_lease.out, "Revoked dax0.0");
 	assert_int_equal(none.status, 3);
+	/* the daemon's sentence says what to do: nothing is said twice */
+	assert_string_equal(
+		none.err, "pmemlease: No lease of dax1.0; pmemlease leases lists them.\n");
 }
 
 static void test_verify(void **state)
@@ -577,6 +581,11 @@ int main(void)
 	};
 	int failed;
 
+	program = getenv("PMEMLEASE");
+	if (!program) {
+		fputs("PMEMLEASE names the program to be tested\n", stderr);
+		return 1;
+	}
 	bus = fake_bus_new();
 	failed = cmocka_run_group_tests_name("command", tests, NULL, NULL);
 	bus = fake_bus_free(bus);
