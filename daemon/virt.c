@@ -16,7 +16,7 @@
 #define BACKOFF_MIN_USEC (200 * USEC_PER_MSEC)
 #define BACKOFF_MAX_USEC (5 * USEC_PER_SEC)
 
-#define BORROW_USEC (5 * USEC_PER_SEC)
+#define BORROW_USEC (10 * USEC_PER_SEC)
 #define SPARES	    3 /* calls that can begin at once */
 #define THREADS	    2
 
@@ -343,8 +343,10 @@ static bool back_off(Virt *v, uint64_t *delay_usec)
 /* One that is ready for a call; NULL: none. */
 static virConnectPtr take_spare_locked(Virt *v)
 {
+	if (v->n_spare == 0)
+		return NULL;
 	(void)pthread_cond_broadcast(&v->changed);
-	return v->n_spare > 0 ? v->spare[--v->n_spare] : NULL;
+	return v->spare[--v->n_spare];
 }
 
 /* Those of a lost connection's time. None is added until there is a new one. */
@@ -451,12 +453,13 @@ bool virt_borrow(Virt *v, VirtLoan *ret)
 	if (conn)
 		v->refs++;
 	(void)pthread_mutex_unlock(&v->lock);
-	if (conn)
-		*ret = (VirtLoan){.virt = v, .conn = conn, .generation = generation};
-	/* Connected, but no further connection can be made: as good as not. */
-	if (!conn)
+	if (!conn) {
+		/* Connected, but no further connection can be made: as good as not. */
 		lose(v, generation);
-	return conn;
+		return false;
+	}
+	*ret = (VirtLoan){.virt = v, .conn = conn, .generation = generation};
+	return true;
 }
 
 void virt_broken(VirtLoan *loan)
