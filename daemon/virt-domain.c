@@ -11,8 +11,7 @@
 
 /* One call on one domain. Its parts go in reverse order; all may be missing. */
 typedef struct Call {
-	Virt *virt;
-	virConnectPtr conn;
+	VirtLoan loan;
 	virDomainPtr dom;
 } Call;
 
@@ -20,9 +19,7 @@ static void call_end(Call *c)
 {
 	if (c->dom)
 		(void)virDomainFree(c->dom);
-	if (c->conn)
-		(void)virConnectClose(c->conn);
-	virt_unref(c->virt);
+	virt_return(&c->loan);
 }
 #define _cleanup_call_ _cleanup_(call_end)
 
@@ -56,9 +53,9 @@ static int call_error(Call *c, char **ret_why)
 	const char *message = e && e->message ? e->message : "unknown error";
 	int code = e ? e->code : VIR_ERR_OK, r;
 
-	if (virConnectIsAlive(c->conn) == 0 || (e && e->domain == VIR_FROM_RPC) ||
+	if (virConnectIsAlive(c->loan.conn) == 0 || (e && e->domain == VIR_FROM_RPC) ||
 		code == VIR_ERR_INVALID_CONN || code == VIR_ERR_NO_CONNECT) {
-		virt_link_lost(c->virt, c->conn);
+		virt_broken(&c->loan);
 		r = outcome(
 			VIRT_UNAVAILABLE, ret_why, "The connection to libvirt broke: %s.", message);
 	} else if (code == VIR_ERR_NO_DOMAIN) {
@@ -75,29 +72,24 @@ static int call_error(Call *c, char **ret_why)
 	return r;
 }
 
-static int call_connect(Call *c, Virt *v, VirtLinkKind kind, char **ret_why)
+static int call_connect(Call *c, Virt *v, char **ret_why)
 {
-	virConnectPtr conn = virt_link_get(v, kind);
-
-	if (!conn && kind != VIRT_LINK_MAIN)
-		conn = virt_link_get(v, VIRT_LINK_MAIN);
-	if (!conn)
-		return outcome(VIRT_UNAVAILABLE, ret_why,
-			"libvirt is not connected. Is its daemon (libvirtd or virtqemud) running? "
-			"It is connected to as soon as it answers.");
-	*c = (Call){.virt = virt_ref(v), .conn = conn};
-	return 0;
+	if (virt_borrow(v, &c->loan))
+		return 0;
+	return outcome(VIRT_UNAVAILABLE, ret_why,
+		"libvirt is not connected. Is its daemon (libvirtd or virtqemud) running? "
+		"It is connected to as soon as it answers.");
 }
 
 /* Fills in the domain of this UUID. */
-static int call_begin(Call *c, Virt *v, VirtLinkKind kind, const char *uuid, char **ret_why)
+static int call_begin(Call *c, Virt *v, const char *uuid, char **ret_why)
 {
 	int r;
 
-	r = call_connect(c, v, kind, ret_why);
+	r = call_connect(c, v, ret_why);
 	if (r != 0)
 		return r;
-	c->dom = virDomainLookupByUUIDString(c->conn, uuid);
+	c->dom = virDomainLookupByUUIDString(c->loan.conn, uuid);
 	return c->dom ? 0 : call_error(c, ret_why);
 }
 
@@ -140,13 +132,13 @@ static bool looks_like_uuid(const char *s)
 static int find(Call *c, const char *domain, char **ret_why)
 {
 	if (looks_like_uuid(domain)) {
-		c->dom = virDomainLookupByUUIDString(c->conn, domain);
+		c->dom = virDomainLookupByUUIDString(c->loan.conn, domain);
 		if (c->dom)
 			return 0;
 		if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN)
 			return call_error(c, ret_why);
 	}
-	c->dom = virDomainLookupByName(c->conn, domain);
+	c->dom = virDomainLookupByName(c->loan.conn, domain);
 	return c->dom ? 0 : call_error(c, ret_why);
 }
 
@@ -160,7 +152,7 @@ static int virt_lookup(Virt *v, const char *domain, VirtDomain *ret, char **ret_
 	if (!*domain || strlen(domain) >= PML_NAME_LEN)
 		return outcome(VIRT_NO_DOMAIN, ret_why,
 			"A domain's name or UUID has 1 to %d bytes.", PML_NAME_LEN - 1);
-	r = call_connect(&c, v, VIRT_LINK_MAIN, ret_why);
+	r = call_connect(&c, v, ret_why);
 	if (r != 0)
 		return r;
 	r = find(&c, domain, ret_why);
@@ -189,7 +181,7 @@ static int virt_suited(Virt *v, const char *uuid, const VirtMemory *mem, char **
 	_cleanup_call_ Call c = {0};
 	int r;
 
-	r = call_begin(&c, v, VIRT_LINK_MAIN, uuid, ret_why);
+	r = call_begin(&c, v, uuid, ret_why);
 	if (r == 0)
 		r = call_xml(&c, &xml, ret_why);
 	if (r != 0)
@@ -219,7 +211,7 @@ static int virt_has_device(
 	_cleanup_call_ Call c = {0};
 	int r;
 
-	r = call_begin(&c, v, VIRT_LINK_MAIN, uuid, &why);
+	r = call_begin(&c, v, uuid, &why);
 	if (r == 0)
 		r = call_has_device(&c, mem, ret, &why);
 	if (r == VIRT_NO_DOMAIN) {
@@ -265,7 +257,7 @@ static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **
 	r = virt_xml_make_memory(mem, &device);
 	if (r < 0)
 		return r;
-	r = call_begin(&c, v, VIRT_LINK_MAIN, uuid, ret_why);
+	r = call_begin(&c, v, uuid, ret_why);
 	if (r != 0)
 		return r;
 	if (virDomainAttachDeviceFlags(c.dom, device, VIR_DOMAIN_AFFECT_LIVE) == 0)
@@ -296,7 +288,7 @@ static int virt_pause(
 	_cleanup_call_ Call c = {0};
 	int r;
 
-	r = call_begin(&c, v, VIRT_LINK_URGENT, uuid, &why);
+	r = call_begin(&c, v, uuid, &why);
 	if (r == 0) {
 		if (at_rest(&c, false))
 			return 0;
@@ -325,7 +317,7 @@ static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
 	_cleanup_call_ Call c = {0};
 	int r;
 
-	r = call_begin(&c, v, VIRT_LINK_URGENT, uuid, &why);
+	r = call_begin(&c, v, uuid, &why);
 	if (r == 0) {
 		if (virDomainDestroyFlags(c.dom, VIR_DOMAIN_DESTROY_DEFAULT) == 0)
 			return 0;

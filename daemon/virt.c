@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Threads: one for the process runs libvirt's event loop, for ever; each link has a keeper, which
- * makes its connection, waits until somebody finds it broken, and makes it again. A keeper can
- * hang in virConnectOpen() for as long as libvirt's daemon does (there is no keepalive before a
- * connection is open), so nobody waits for one: a Virt is counted, and the last to go frees it.
+ * Threads: one for the process runs libvirt's event loop, for ever. Of each Virt, one keeps the
+ * connection that brings the events, and one keeps a few more ready for calls. Both can hang in
+ * virConnectOpen() for as long as libvirt's daemon does (there is no keepalive before a connection
+ * is open), so nobody waits for one to end: a Virt is counted, and the last to go frees it.
  */
 
 #include <pthread.h>
@@ -16,12 +16,9 @@
 #define BACKOFF_MIN_USEC (200 * USEC_PER_MSEC)
 #define BACKOFF_MAX_USEC (5 * USEC_PER_SEC)
 
-typedef struct Link {
-	Virt *virt;
-	VirtLinkKind kind;
-	virConnectPtr conn; /* NULL while there is none */
-	int callbacks[3];   /* of its keeper: registrations, -1 for none */
-} Link;
+#define BORROW_USEC (10 * USEC_PER_SEC)
+#define SPARES	    3 /* calls that can begin at once */
+#define THREADS	    2
 
 struct Virt {
 	pthread_mutex_t lock; /* of everything below that changes */
@@ -32,12 +29,16 @@ struct Virt {
 	char *uri;
 	void (*on_event)(void *data, const VirtEvent *ev);
 	void *data;
-	Link links[_VIRT_LINK_MAX];
+	virConnectPtr conn;  /* the events'; NULL while not connected */
+	uint64_t generation; /* counts those */
+	virConnectPtr spare[SPARES];
+	size_t n_spare;
+	int callbacks[3]; /* of the thread that keeps conn: registrations, -1 for none */
 };
 
 static int loop_error;
 
-Virt *virt_ref(Virt *v)
+static Virt *virt_ref(Virt *v)
 {
 	(void)pthread_mutex_lock(&v->lock);
 	v->refs++;
@@ -45,7 +46,7 @@ Virt *virt_ref(Virt *v)
 	return v;
 }
 
-Virt *virt_unref(Virt *v)
+static Virt *virt_unref(Virt *v)
 {
 	bool last;
 
@@ -107,7 +108,7 @@ static void post_type_locked(Virt *v, VirtEventType type)
 }
 
 static void post_domain(
-	Link *l, VirtEventType type, virDomainPtr dom, const char *alias, const char *detail)
+	Virt *v, VirtEventType type, virDomainPtr dom, const char *alias, const char *detail)
 {
 	VirtEvent ev = {.type = type};
 	char uuid[VIR_UUID_STRING_BUFLEN];
@@ -118,9 +119,9 @@ static void post_domain(
 	if (PML_STRCPY(ev.domain, uuid) < 0 || PML_STRCPY(ev.alias, alias) < 0)
 		return;
 	(void)snprintf(ev.detail, sizeof(ev.detail), "%s", detail);
-	(void)pthread_mutex_lock(&l->virt->lock);
-	post_locked(l->virt, &ev);
-	(void)pthread_mutex_unlock(&l->virt->lock);
+	(void)pthread_mutex_lock(&v->lock);
+	post_locked(v, &ev);
+	(void)pthread_mutex_unlock(&v->lock);
 }
 
 static const char *stopped_detail(int detail)
@@ -180,31 +181,28 @@ static void on_memory_failure(virConnectPtr conn, virDomainPtr dom, int recipien
 	post_domain(opaque, VIRT_EV_MEMORY_FAILURE, dom, "", detail);
 }
 
-/* --- links --- */
+/* --- the events' connection --- */
 
-virConnectPtr virt_link_get(Virt *v, VirtLinkKind kind)
+/* Of the connection of this generation, or of none any more. */
+static void lose(Virt *v, uint64_t generation)
 {
-	virConnectPtr conn;
-
 	(void)pthread_mutex_lock(&v->lock);
-	conn = v->links[kind].conn;
-	if (conn && virConnectRef(conn) < 0)
-		conn = NULL;
+	if (v->conn && v->generation == generation) {
+		v->conn = NULL;
+		post_type_locked(v, VIRT_EV_DISCONNECTED);
+		(void)pthread_cond_broadcast(&v->changed);
+	}
 	(void)pthread_mutex_unlock(&v->lock);
-	return conn;
 }
 
-void virt_link_lost(Virt *v, virConnectPtr conn)
+static void on_close(virConnectPtr conn, int reason, void *opaque)
 {
-	(void)pthread_mutex_lock(&v->lock);
-	for (size_t i = 0; i < ELEMENTSOF(v->links); i++) {
-		Link *l = &v->links[i];
+	Virt *v = opaque;
 
-		if (l->conn != conn)
-			continue;
-		l->conn = NULL;
-		if (l->kind == VIRT_LINK_MAIN)
-			post_type_locked(v, VIRT_EV_DISCONNECTED);
+	(void)pthread_mutex_lock(&v->lock);
+	if (v->conn == conn) {
+		v->conn = NULL;
+		post_type_locked(v, VIRT_EV_DISCONNECTED);
 		(void)pthread_cond_broadcast(&v->changed);
 	}
 	(void)pthread_mutex_unlock(&v->lock);
@@ -215,24 +213,15 @@ bool virt_connected(Virt *v)
 	bool connected;
 
 	(void)pthread_mutex_lock(&v->lock);
-	connected = v->links[VIRT_LINK_MAIN].conn;
+	connected = v->conn;
 	(void)pthread_mutex_unlock(&v->lock);
 	return connected;
 }
 
-static void on_close(virConnectPtr conn, int reason, void *opaque)
-{
-	Link *l = opaque;
-
-	virt_link_lost(l->virt, conn);
-}
-
 /* libvirt drops the events' callbacks when the last user of a connection is done, maybe late. */
-static void drop_link(void *opaque)
+static void drop_ref(void *opaque)
 {
-	Link *l = opaque;
-
-	virt_unref(l->virt);
+	virt_unref(opaque);
 }
 
 /* A driver that cannot do this much (test:///, for one) is no error; a dead connection is. */
@@ -244,130 +233,247 @@ static bool tolerable(virConnectPtr conn)
 }
 
 /* A callback's real type goes with its id; void (*)(void) stands for any. */
-static bool register_event(Link *l, virConnectPtr conn, size_t slot, int id, void (*callback)(void))
+static bool register_event(Virt *v, virConnectPtr conn, size_t slot, int id, void (*callback)(void))
 {
-	l->callbacks[slot] = virConnectDomainEventRegisterAny(
-		conn, NULL, id, VIR_DOMAIN_EVENT_CALLBACK(callback), l, drop_link);
-	if (l->callbacks[slot] < 0)
+	v->callbacks[slot] = virConnectDomainEventRegisterAny(
+		conn, NULL, id, VIR_DOMAIN_EVENT_CALLBACK(callback), v, drop_ref);
+	if (v->callbacks[slot] < 0)
 		return false;
-	/* Late enough: only link_close(), in this thread, makes libvirt drop the callback. */
-	virt_ref(l->virt);
+	/* Late enough: only events_close(), in this thread, makes libvirt drop the callback. */
+	virt_ref(v);
 	return true;
 }
 
-static bool link_prepare(Link *l, virConnectPtr conn)
+static bool events_register(Virt *v, virConnectPtr conn)
 {
-	if (virConnectSetKeepAlive(conn, VIRT_KEEPALIVE_INTERVAL_SEC, VIRT_KEEPALIVE_COUNT) < 0 &&
-		!tolerable(conn))
-		return false;
 	/*
 	 * No reference goes with it: a driver that knows no such callback says that it was
 	 * registered and never drops it (libvirt-host.c). on_close() is called under the lock that
 	 * unregistering takes (datatypes.c, virConnectCloseCallbackDataCall), so that it is never
-	 * running after link_close().
+	 * running after events_close().
 	 */
-	if (virConnectRegisterCloseCallback(conn, on_close, l, NULL) < 0 && !tolerable(conn))
+	if (virConnectRegisterCloseCallback(conn, on_close, v, NULL) < 0 && !tolerable(conn))
 		return false;
-	if (l->kind != VIRT_LINK_MAIN)
-		return true;
 	return register_event(
-		       l, conn, 0, VIR_DOMAIN_EVENT_ID_LIFECYCLE, (void (*)(void))on_lifecycle) &&
-	       (register_event(l, conn, 1, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+		       v, conn, 0, VIR_DOMAIN_EVENT_ID_LIFECYCLE, (void (*)(void))on_lifecycle) &&
+	       (register_event(v, conn, 1, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
 			(void (*)(void))on_device_removed) ||
 		       tolerable(conn)) &&
-	       (register_event(l, conn, 2, VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE,
+	       (register_event(v, conn, 2, VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE,
 			(void (*)(void))on_memory_failure) ||
 		       tolerable(conn));
 }
 
 /* Each callback holds a reference on the connection, which would otherwise never go. */
-static void link_close(Link *l, virConnectPtr conn)
+static void events_close(Virt *v, virConnectPtr conn)
 {
-	for (size_t i = 0; i < ELEMENTSOF(l->callbacks); i++) {
-		if (l->callbacks[i] >= 0)
-			(void)virConnectDomainEventDeregisterAny(conn, l->callbacks[i]);
-		l->callbacks[i] = -1;
+	for (size_t i = 0; i < ELEMENTSOF(v->callbacks); i++) {
+		if (v->callbacks[i] >= 0)
+			(void)virConnectDomainEventDeregisterAny(conn, v->callbacks[i]);
+		v->callbacks[i] = -1;
 	}
 	(void)virConnectUnregisterCloseCallback(conn, on_close);
 	(void)virConnectClose(conn);
 }
 
-static virConnectPtr link_open(Link *l)
+static virConnectPtr open_conn(Virt *v)
 {
-	virConnectPtr conn = virConnectOpen(l->virt->uri);
+	virConnectPtr conn = virConnectOpen(v->uri);
 
 	if (!conn)
 		return NULL;
-	if (link_prepare(l, conn))
+	if (virConnectSetKeepAlive(conn, VIRT_KEEPALIVE_INTERVAL_SEC, VIRT_KEEPALIVE_COUNT) >= 0 ||
+		tolerable(conn))
 		return conn;
-	link_close(l, conn);
+	(void)virConnectClose(conn);
 	return NULL;
 }
 
 /* Returns when the connection is lost or the Virt is freed. */
-static void link_serve(Link *l, virConnectPtr conn)
+static void events_serve(Virt *v, virConnectPtr conn)
 {
-	Virt *v = l->virt;
+	uint64_t generation;
 
 	(void)pthread_mutex_lock(&v->lock);
+	generation = ++v->generation;
 	if (!v->stopped) {
-		l->conn = conn;
-		if (l->kind == VIRT_LINK_MAIN)
-			post_type_locked(v, VIRT_EV_CONNECTED);
+		v->conn = conn;
+		post_type_locked(v, VIRT_EV_CONNECTED);
+		(void)pthread_cond_broadcast(&v->changed);
 	}
 	(void)pthread_mutex_unlock(&v->lock);
 	/* on_close() may have come before there was anything to lose. */
 	if (virConnectIsAlive(conn) == 0)
-		virt_link_lost(v, conn);
+		lose(v, generation);
 	(void)pthread_mutex_lock(&v->lock);
-	while (l->conn == conn && !v->stopped)
+	while (v->conn == conn && !v->stopped)
 		(void)pthread_cond_wait(&v->changed, &v->lock);
-	l->conn = NULL;
+	v->conn = NULL;
 	(void)pthread_mutex_unlock(&v->lock);
 }
 
-/* Waits, or until the Virt is freed; returns whether it was. */
-static bool keeper_wait(Virt *v, uint64_t delay_usec)
+static struct timespec from_now(uint64_t delay_usec)
 {
 	uint64_t until = pml_now_usec(CLOCK_MONOTONIC) + delay_usec;
-	struct timespec ts = {
+
+	return (struct timespec){
 		.tv_sec = (time_t)(until / USEC_PER_SEC),
 		.tv_nsec = (long)(until % USEC_PER_SEC) * 1000,
 	};
+}
+
+/* Waits, or until the Virt is freed; returns whether it was. */
+static bool back_off(Virt *v, uint64_t *delay_usec)
+{
+	struct timespec until = from_now(*delay_usec);
 	bool stopped;
 	int r = 0;
 
+	*delay_usec = *delay_usec * 2 < BACKOFF_MAX_USEC ? *delay_usec * 2 : BACKOFF_MAX_USEC;
 	(void)pthread_mutex_lock(&v->lock);
 	while (!v->stopped && r != ETIMEDOUT)
-		r = pthread_cond_timedwait(&v->changed, &v->lock, &ts);
+		r = pthread_cond_timedwait(&v->changed, &v->lock, &until);
 	stopped = v->stopped;
 	(void)pthread_mutex_unlock(&v->lock);
 	return stopped;
 }
 
-static void *keeper(void *data)
+/* --- the calls' connections --- */
+
+/* One that is ready for a call; NULL: none. */
+static virConnectPtr take_spare_locked(Virt *v)
 {
-	Link *l = data;
-	Virt *v = l->virt;
-	uint64_t backoff = BACKOFF_MIN_USEC;
+	if (v->n_spare == 0)
+		return NULL;
+	(void)pthread_cond_broadcast(&v->changed);
+	return v->spare[--v->n_spare];
+}
+
+/* Those of a lost connection's time. None is added until there is a new one. */
+static void drop_spares(Virt *v)
+{
+	virConnectPtr conn;
+
+	do {
+		(void)pthread_mutex_lock(&v->lock);
+		conn = take_spare_locked(v);
+		(void)pthread_mutex_unlock(&v->lock);
+		if (conn)
+			(void)virConnectClose(conn);
+	} while (conn);
+}
+
+static void *keep_events(void *data)
+{
+	Virt *v = data;
+	uint64_t delay = BACKOFF_MIN_USEC;
 
 	do {
 		uint64_t since = pml_now_usec(CLOCK_MONOTONIC);
-		virConnectPtr conn = link_open(l);
+		virConnectPtr conn = open_conn(v);
 
-		if (conn) {
-			link_serve(l, conn);
-			link_close(l, conn);
-			/* One that lives shortly each time is as bad as one that cannot be made. */
-			if (pml_now_usec(CLOCK_MONOTONIC) - since > BACKOFF_MAX_USEC)
-				backoff = BACKOFF_MIN_USEC;
-		}
-		if (keeper_wait(v, backoff))
-			break;
-		backoff = backoff * 2 < BACKOFF_MAX_USEC ? backoff * 2 : BACKOFF_MAX_USEC;
-	} while (true);
+		if (!conn)
+			continue;
+		if (events_register(v, conn))
+			events_serve(v, conn);
+		events_close(v, conn);
+		drop_spares(v);
+		/* One that lives shortly each time is as bad as one that cannot be made. */
+		if (pml_now_usec(CLOCK_MONOTONIC) - since > BACKOFF_MAX_USEC)
+			delay = BACKOFF_MIN_USEC;
+	} while (!back_off(v, &delay));
 	virt_unref(v);
 	return NULL;
+}
+
+/* Keeps it if it is of use, else closes it: which can take as long as keepalive does. */
+static void give_spare(Virt *v, virConnectPtr conn, uint64_t generation)
+{
+	bool alive = virConnectIsAlive(conn) != 0;
+
+	(void)pthread_mutex_lock(&v->lock);
+	if (alive && v->conn && v->generation == generation && !v->stopped && v->n_spare < SPARES) {
+		v->spare[v->n_spare++] = conn;
+		conn = NULL;
+		(void)pthread_cond_broadcast(&v->changed);
+	}
+	(void)pthread_mutex_unlock(&v->lock);
+	if (conn)
+		(void)virConnectClose(conn);
+}
+
+/* Waits until one is wanted; false: the Virt is freed. */
+static bool spare_wanted(Virt *v, uint64_t *ret_generation)
+{
+	bool wanted;
+
+	(void)pthread_mutex_lock(&v->lock);
+	while (!v->stopped && (!v->conn || v->n_spare == SPARES))
+		(void)pthread_cond_wait(&v->changed, &v->lock);
+	*ret_generation = v->generation;
+	wanted = !v->stopped;
+	(void)pthread_mutex_unlock(&v->lock);
+	return wanted;
+}
+
+static void *keep_spares(void *data)
+{
+	Virt *v = data;
+	uint64_t generation, delay = BACKOFF_MIN_USEC;
+
+	while (spare_wanted(v, &generation)) {
+		virConnectPtr conn = open_conn(v);
+
+		if (conn) {
+			give_spare(v, conn, generation);
+			delay = BACKOFF_MIN_USEC;
+		} else {
+			(void)back_off(v, &delay);
+		}
+	}
+	virt_unref(v);
+	return NULL;
+}
+
+bool virt_borrow(Virt *v, VirtLoan *ret)
+{
+	struct timespec until = from_now(BORROW_USEC);
+	virConnectPtr conn = NULL;
+	uint64_t generation = 0;
+	int r = 0;
+
+	(void)pthread_mutex_lock(&v->lock);
+	while (v->conn && !v->stopped) {
+		generation = v->generation;
+		conn = take_spare_locked(v);
+		if (conn || r == ETIMEDOUT)
+			break;
+		r = pthread_cond_timedwait(&v->changed, &v->lock, &until);
+	}
+	if (conn)
+		v->refs++;
+	(void)pthread_mutex_unlock(&v->lock);
+	if (!conn) {
+		/* Connected, but no further connection can be made: as good as not. */
+		lose(v, generation);
+		return false;
+	}
+	*ret = (VirtLoan){.virt = v, .conn = conn, .generation = generation};
+	return true;
+}
+
+void virt_broken(VirtLoan *loan)
+{
+	lose(loan->virt, loan->generation);
+}
+
+void virt_return(VirtLoan *loan)
+{
+	if (!loan->virt)
+		return;
+	give_spare(loan->virt, loan->conn, loan->generation);
+	virt_unref(loan->virt);
+	*loan = (VirtLoan){0};
 }
 
 /* --- start and end --- */
@@ -437,6 +543,7 @@ int virt_start(void *userdata, Executors *x, const char *uri,
 	void (*on_event)(void *data, const VirtEvent *ev), void *data, Virt **ret)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	static void *(*const threads[THREADS])(void *) = {keep_events, keep_spares};
 	size_t i = 0;
 	Virt *v;
 	int r;
@@ -452,24 +559,23 @@ int virt_start(void *userdata, Executors *x, const char *uri,
 		free(v);
 		return r;
 	}
-	/* The caller's, and each keeper's. */
-	v->refs = 1 + _VIRT_LINK_MAX;
+	/* The caller's, and each thread's. */
+	v->refs = 1 + THREADS;
 	v->exec = x;
 	v->on_event = on_event;
 	v->data = data;
+	for (i = 0; i < ELEMENTSOF(v->callbacks); i++)
+		v->callbacks[i] = -1;
 	v->uri = strdup(uri);
 	r = v->uri ? 0 : -ENOMEM;
-	for (i = 0; r == 0 && i < ELEMENTSOF(v->links); i++) {
-		Link *l = &v->links[i];
-
-		*l = (Link){.virt = v, .kind = i, .callbacks = {-1, -1, -1}};
-		r = spawn(keeper, l);
+	for (i = 0; r == 0 && i < THREADS; i++) {
+		r = spawn(threads[i], v);
 		if (r < 0)
 			break;
 	}
 	if (r < 0) {
 		(void)pthread_mutex_lock(&v->lock);
-		v->refs -= (unsigned)(_VIRT_LINK_MAX - i);
+		v->refs -= (unsigned)(THREADS - i);
 		(void)pthread_mutex_unlock(&v->lock);
 		virt_free(v);
 		return r;

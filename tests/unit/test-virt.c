@@ -319,18 +319,19 @@ static void test_reconnect(void **state)
 	VirtDomain d;
 
 	for (int i = 0; i < 3; i++) {
-		virConnectPtr conn = virt_link_get(f->virt, VIRT_LINK_MAIN);
+		VirtLoan loan, late;
 		char *none = NULL;
 
-		assert_non_null(conn);
-		virt_link_lost(f->virt, conn);
-		/* A call that comes late with the same news takes nothing from the new one. */
-		virt_link_lost(f->virt, conn);
+		assert_true(virt_borrow(f->virt, &loan));
+		assert_true(virt_borrow(f->virt, &late));
+		virt_broken(&loan);
 		wait_event(f, VIRT_EV_DISCONNECTED);
 		wait_event(f, VIRT_EV_CONNECTED);
-		virt_link_lost(f->virt, conn);
+		/* A call that comes late with the same news takes nothing from the new one. */
+		virt_broken(&late);
 		assert_true(ops->connected(f->virt));
-		assert_int_equal(virConnectClose(conn), 0);
+		virt_return(&loan);
+		virt_return(&late);
 		assert_int_equal(ops->lookup(f->virt, "test", &d, &none), 0);
 	}
 	/* Events of each connection come once. */
@@ -339,29 +340,25 @@ static void test_reconnect(void **state)
 	assert_false(pump(&f->x, USEC_PER_SEC / 5));
 }
 
-/* Pause and destroy have a connection of their own, and use the other one for want of it. */
-static void test_urgent_link(void **state)
+/* A call has its connection alone, and however many are under way, the next finds one. */
+static void test_loans(void **state)
 {
-	virConnectPtr main_conn, urgent = NULL;
 	Fixture *f = *state;
+	VirtLoan loans[12];
 	char *why = NULL;
 
-	/* The links connect independently. */
-	for (uint64_t end = pml_now_usec(CLOCK_MONOTONIC) + PATIENCE_USEC;
-		!urgent && pml_now_usec(CLOCK_MONOTONIC) < end;) {
-		urgent = virt_link_get(f->virt, VIRT_LINK_URGENT);
-		(void)sched_yield();
+	for (size_t i = 0; i < ELEMENTSOF(loans); i++) {
+		assert_true(virt_borrow(f->virt, &loans[i]));
+		for (size_t j = 0; j < i; j++)
+			assert_ptr_not_equal(loans[i].conn, loans[j].conn);
 	}
-	assert_non_null(urgent);
-	main_conn = virt_link_get(f->virt, VIRT_LINK_MAIN);
-	assert_ptr_not_equal(urgent, main_conn);
-	f->n_events = 0;
-	virt_link_lost(f->virt, urgent);
 	assert_int_equal(ops->pause(f->virt, f->uuid, NULL, NULL, &why), 0);
+	for (size_t i = 0; i < ELEMENTSOF(loans); i++) {
+		virt_return(&loans[i]);
+		virt_return(&loans[i]);
+	}
 	assert_true(ops->connected(f->virt));
-	assert_int_equal(f->n_events, 0);
-	(void)virConnectClose(urgent);
-	(void)virConnectClose(main_conn);
+	assert_null(why);
 }
 
 /* --- a libvirt that takes the connection and says nothing --- */
@@ -430,7 +427,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_destroy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reconnect, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_urgent_link, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_loans, setup, teardown),
 		cmocka_unit_test(test_hung),
 		cmocka_unit_test(test_absent),
 	};
