@@ -115,7 +115,7 @@ static JobNext accept_prepare(Job *job)
 	if (d->took_over && !d->keep_offline && (!job->lease || !job->lease->recorded))
 		return JOB_DONE; /* The lease had not begun; nothing was lent. */
 
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, d->own);
 	r = txn ? accept_txn(job, txn) : -ENOMEM;
 	if (r < 0) {
 		pml_txn_free(txn);
@@ -244,7 +244,7 @@ static JobNext cancel_prepare(Job *job)
 
 	rec.deadline_usec = 0;
 	rec.keep_offline = false;
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, d->own);
 	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_DRAIN_CANCELLED, NULL) : -ENOMEM;
 	if (r >= 0)
 		r = pml_txn_use_step(txn, job->region->id, &rec.extent, PML_USE_EV_EVICT_CANCELLED, NULL);
@@ -339,7 +339,7 @@ static void tell_ledger(Job *job)
 	if (d->telling > 0 || rec.state == PML_LEASE_FENCING)
 		return;
 	rec.frozen = true;
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, d->own);
 	r = txn ? fence_txn(job, txn, &rec) : -ENOMEM;
 	if (r >= 0) {
 		d->telling++;
@@ -518,7 +518,7 @@ static JobNext record_later(Job *job)
 static JobNext record_prepare(Job *job)
 {
 	EvictData *d = job->data;
-	PmlTxn *txn = op_txn_new(job->uid);
+	PmlTxn *txn = op_txn_new_job(job, d->own);
 	int r;
 
 	r = txn ? record_txn(job, txn) : -ENOMEM;

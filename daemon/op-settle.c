@@ -258,7 +258,7 @@ static JobNext proved_prepare(Job *job)
 		return JOB_NEXT;
 	}
 	rec = job->lease->record;
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, false);
 	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_PROVED, pml_proof_summary(d->proof)) : -ENOMEM;
 	if (r >= 0)
 		r = pml_txn_proof(txn, rec.id, job->region->id, d->proof_json);
@@ -362,7 +362,7 @@ static JobNext cleared_prepare(Job *job)
 		job->skip = true;
 		return JOB_NEXT;
 	}
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, false);
 	r = txn ? end_lease(job, txn) : -ENOMEM;
 	return begin_change(job, txn, r);
 }
@@ -443,7 +443,7 @@ static JobNext free_prepare(Job *job)
 		job->skip = true;
 		return JOB_NEXT;
 	}
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, false);
 	if (!txn)
 		r = -ENOMEM;
 	if (r >= 0 && scrub)
@@ -461,13 +461,12 @@ static void on_rescanned(void *userdata, int r)
 {
 	RescanFor *f = userdata;
 	Region *region;
-	OpError err;
 
 	if (r >= 0 && manager_find_region(f->manager, f->region, &region) == 0 && !region->job && !region->lease &&
 		region->record.use == PML_USE_FREE && region->record.content == PML_CONTENT_SCRUBBING) {
-		r = op_scrub_start(f->manager, region, region->record.owner, 0, NULL, &err);
-		if (r != 0)
-			log_warning("Region %s could not be scrubbed: %s", region->id, r > 0 ? err.message : strerror(-r));
+		r = scrub_continue(region);
+		if (r < 0)
+			log_warning("Region %s could not be scrubbed: %s.", region->id, strerror(-r));
 	}
 	free(f);
 }

@@ -162,7 +162,7 @@ static void test_main_job(void **state)
 
 	/* The old holder lives: nobody gets it, and it stays unbound. */
 	UNTIL(!region()->job && region()->watches);
-	refused(try_lease("b", NULL), PML_ERROR_BUSY);
+	refused(try_lease("b", NULL), PML_ERROR_HELD);
 	assert_int_equal(world->binds, 0);
 
 	/* Its end is noticed; then the data is still a's. */
