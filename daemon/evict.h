@@ -10,6 +10,7 @@ typedef struct EvictData {
 	LedgerChange change;
 
 	/* --- how it began; main thread --- */
+	bool own;           /* the daemon's own: nobody asked */
 	bool forced;        /* nobody is asked: neither the ledger before the fence nor the guest */
 	bool must;          /* what began as asked for has become the daemon's own: no refusal stops it */
 	bool accepted;      /* the intent is on the disk already (after a restart) */

@@ -46,6 +46,8 @@ int lease_holders_run(void *data);
 /* Any thread: the node at the region's path is the scanned device, bound to device_dax. 0, -ESTALE, -ENODEV, -ENXIO (unbound). */
 int lease_node_check(const LeaseData *d);
 int lease_change_run(void *data);
+/* Main thread: the step `active`, with what the check found. */
+JobNext lease_active_prepare(Job *job);
 
 /* True where an eviction has taken the region; the job's error is set. Every prepare and done asks this first. */
 bool lease_replaced(Job *job);

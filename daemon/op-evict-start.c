@@ -247,6 +247,7 @@ int evict_force(Region *region, const char *why)
 	d = evict_data_new(region->manager);
 	if (!d)
 		return -ENOMEM;
+	d->own = true;
 	d->forced = true;
 	d->deadline_usec = pml_now_usec(CLOCK_BOOTTIME);
 	(void)snprintf(d->reason, sizeof(d->reason), "%s", why);
@@ -259,6 +260,7 @@ int evict_continue(Lease *lease)
 
 	if (!d)
 		return -ENOMEM;
+	d->own = true;
 	d->accepted = true;
 	d->keep_offline = lease->record.keep_offline;
 	d->deadline_usec = lease->record.deadline_usec;
@@ -272,6 +274,7 @@ int evict_continue_unleased(Region *region)
 
 	if (!d)
 		return -ENOMEM;
+	d->own = true;
 	d->accepted = true;
 	d->keep_offline = true;
 	(void)snprintf(d->reason, sizeof(d->reason), "kept offline: evicted");

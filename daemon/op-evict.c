@@ -41,6 +41,14 @@ static int resume_later(Job *job, uint64_t usec)
 	return sd_event_add_time_relative(job->manager->event, &d->timer, CLOCK_BOOTTIME, usec, 1, on_timer, job);
 }
 
+/* What was asked for last; the disk may not have it yet. */
+static void take_wishes(const EvictData *d, PmlLeaseRecord *rec)
+{
+	rec->keep_offline = rec->keep_offline || d->keep_offline;
+	if ((int)d->after_fence >= 0)
+		rec->after_fence = d->after_fence;
+}
+
 /* --- takeover: a lease job is in the middle of a write --- */
 
 static JobNext takeover_prepare(Job *job)
@@ -87,9 +95,7 @@ static int accept_txn(Job *job, PmlTxn *txn)
 	}
 	rec.deadline_usec = d->deadline_usec;
 	(void)PML_STRCPY(rec.boot_id, job->manager->boot_id);
-	rec.keep_offline = d->keep_offline;
-	if ((int)d->after_fence >= 0)
-		rec.after_fence = d->after_fence;
+	take_wishes(d, &rec);
 	r = pml_txn_lease_step(txn, &rec, PML_LEASE_EV_DRAIN, job->kind->name);
 	if (r >= 0)
 		r = pml_txn_use_step(txn, region->id, &rec.extent, PML_USE_EV_EVICT, NULL);
@@ -109,7 +115,7 @@ static JobNext accept_prepare(Job *job)
 	if (d->took_over && !d->keep_offline && (!job->lease || !job->lease->recorded))
 		return JOB_DONE; /* The lease had not begun; nothing was lent. */
 
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, d->own);
 	r = txn ? accept_txn(job, txn) : -ENOMEM;
 	if (r < 0) {
 		pml_txn_free(txn);
@@ -238,7 +244,7 @@ static JobNext cancel_prepare(Job *job)
 
 	rec.deadline_usec = 0;
 	rec.keep_offline = false;
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, d->own);
 	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_DRAIN_CANCELLED, NULL) : -ENOMEM;
 	if (r >= 0)
 		r = pml_txn_use_step(txn, job->region->id, &rec.extent, PML_USE_EV_EVICT_CANCELLED, NULL);
@@ -333,7 +339,7 @@ static void tell_ledger(Job *job)
 	if (d->telling > 0 || rec.state == PML_LEASE_FENCING)
 		return;
 	rec.frozen = true;
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, d->own);
 	r = txn ? fence_txn(job, txn, &rec) : -ENOMEM;
 	if (r >= 0) {
 		d->telling++;
@@ -355,6 +361,7 @@ static JobNext mark_prepare(Job *job)
 	d->leased = job->lease != NULL;
 	if (job->lease) {
 		d->rec = job->lease->record;
+		take_wishes(d, &d->rec);
 		lease_set_mark(job->lease, PML_LEASE_FENCING);
 		tell_ledger(job);
 	}
@@ -466,6 +473,7 @@ static int record_txn(Job *job, PmlTxn *txn)
 	if (job->lease) {
 		PmlLeaseRecord rec = job->lease->record;
 
+		take_wishes(d, &rec);
 		rec.frozen = after_fence_frozen(job->manager, rec.id);
 		if (d->rec.vmm_pid > 0 && rec.vmm_pid == 0) {
 			rec.vmm_pid = d->rec.vmm_pid;
@@ -510,7 +518,7 @@ static JobNext record_later(Job *job)
 static JobNext record_prepare(Job *job)
 {
 	EvictData *d = job->data;
-	PmlTxn *txn = op_txn_new(job->uid);
+	PmlTxn *txn = op_txn_new_job(job, d->own);
 	int r;
 
 	r = txn ? record_txn(job, txn) : -ENOMEM;

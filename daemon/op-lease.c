@@ -423,7 +423,7 @@ static JobNext check_done(Job *job, int r)
 	return JOB_NEXT;
 }
 
-static JobNext active_prepare(Job *job)
+JobNext lease_active_prepare(Job *job)
 {
 	LeaseData *d = job->data;
 	PmlLeaseRecord rec = job->lease->record;
@@ -433,7 +433,7 @@ static JobNext active_prepare(Job *job)
 	rec.vmm_pid = d->rec.vmm_pid;
 	rec.vmm_start = d->rec.vmm_start;
 	(void)PML_STRCPY(rec.vmm_cgroup, d->rec.vmm_cgroup);
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, false);
 	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_ATTACHED, NULL) : -ENOMEM;
 	if (r < 0) {
 		pml_txn_free(txn);
@@ -503,7 +503,7 @@ static const JobStep lease_steps[] = {
 	{ .name = "attach", .prepare = attach_prepare, .where = EXEC_VIRT, .run = attach_run, .done = attach_done },
 	{ .name = "check", .prepare = check_prepare, .where = EXEC_WORK, .run = lease_check_run, .done = check_done },
 	{ .name = "active",
-		.prepare = active_prepare,
+		.prepare = lease_active_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
 		.done = active_done },

@@ -118,27 +118,6 @@ static JobNext ask_done(Job *job, int r)
 	return JOB_FAIL;
 }
 
-static JobNext active_prepare(Job *job)
-{
-	LeaseData *d = job->data;
-	PmlLeaseRecord rec = job->lease->record;
-	PmlTxn *txn;
-	int r;
-
-	rec.vmm_pid = d->rec.vmm_pid;
-	rec.vmm_start = d->rec.vmm_start;
-	(void)PML_STRCPY(rec.vmm_cgroup, d->rec.vmm_cgroup);
-	txn = op_txn_new_daemon();
-	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_ATTACHED, NULL) : -ENOMEM;
-	if (r < 0) {
-		pml_txn_free(txn);
-		return op_fail(job, r, "write down the lease");
-	}
-	ledger_change_clear(&d->change);
-	ledger_change_init(&d->change, job->manager, txn);
-	return JOB_NEXT;
-}
-
 static JobNext active_done(Job *job, int r)
 {
 	LeaseData *d = job->data;
@@ -211,7 +190,7 @@ static const JobStep recover_steps[] = {
 		.optional_skip = true },
 	{ .name = "check", .prepare = check_prepare, .where = EXEC_WORK, .run = lease_check_run, .done = check_done },
 	{ .name = "active",
-		.prepare = active_prepare,
+		.prepare = lease_active_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
 		.done = active_done },

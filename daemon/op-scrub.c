@@ -18,6 +18,7 @@ typedef struct ScrubData {
 	MediaRun *run;
 	MediaReport report;
 	char owner[PML_NAME_LEN];
+	bool own; /* nobody asked: a lease's policy, or the rest of an earlier scrub */
 	/* --- read and written by the steps' run --- */
 	LeaseData look; /* host and proof: who holds the region */
 	int fd;
@@ -115,7 +116,7 @@ static JobNext begin_prepare(Job *job)
 			region->id);
 		return JOB_FAIL;
 	}
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, d->own);
 	r = txn ? pml_txn_content_step(txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_BEGIN, d->owner) : -ENOMEM;
 	if (r < 0) {
 		pml_txn_free(txn);
@@ -244,7 +245,7 @@ static JobNext verified_prepare(Job *job)
 	PmlTxn *txn;
 	int r;
 
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, d->own);
 	r = txn ? pml_txn_content_step(txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_VERIFIED, NULL) : -ENOMEM;
 	if (r < 0) {
 		pml_txn_free(txn);
@@ -327,26 +328,45 @@ static int refuse(const Region *region, const char *owner, OpError *err)
 	return 0;
 }
 
-int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid, Job **ret_job, OpError *err)
+static int start(Manager *m, Region *region, const char *owner, bool own, uint32_t uid, Job **ret_job)
 {
-	ScrubData *d;
-	int r;
+	ScrubData *d = calloc(1, sizeof(*d));
 
-	r = refuse(region, discard_owner, err);
-	if (r != 0)
-		return r;
-	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
 	d->manager = m;
+	d->own = own;
 	d->fd = -EBADF;
 	d->look.manager = m;
 	d->look.dax = m->dax;
 	d->look.host = pml_region_ref(region->host);
 	d->look.proof_timeout_usec = m->config.proof_timeout_usec;
-	(void)PML_STRCPY(d->owner, discard_owner);
-	r = job_start(m, &op_scrub_kind, region, NULL, uid, d, ret_job);
+	(void)PML_STRCPY(d->owner, owner);
+	return job_start(m, &op_scrub_kind, region, NULL, uid, d, ret_job);
+}
+
+int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid, Job **ret_job, OpError *err)
+{
+	int r;
+
+	r = refuse(region, discard_owner, err);
+	if (r != 0)
+		return r;
+	r = start(m, region, discard_owner, false, uid, ret_job);
 	if (r == -EDQUOT)
 		return op_error(err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
 	return r;
+}
+
+int scrub_continue(Region *region)
+{
+	OpError err;
+	int r;
+
+	r = refuse(region, region->record.owner, &err);
+	if (r > 0)
+		log_warning("The scrub of region %s is not begun: %s", region->id, err.message);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return start(region->manager, region, region->record.owner, true, 0, NULL);
 }

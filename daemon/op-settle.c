@@ -258,7 +258,7 @@ static JobNext proved_prepare(Job *job)
 		return JOB_NEXT;
 	}
 	rec = job->lease->record;
-	txn = op_txn_new(job->uid);
+	txn = op_txn_new_job(job, false);
 	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_PROVED, pml_proof_summary(d->proof)) : -ENOMEM;
 	if (r >= 0)
 		r = pml_txn_proof(txn, rec.id, job->region->id, d->proof_json);
@@ -332,29 +332,38 @@ static JobNext gate_done(Job *job, int r)
 
 /* --- cleared: the lease ends --- */
 
+/*
+ * The lease's consent to destroy its owner's data must not end before the scrub is on the disk, and only a free region is
+ * scrubbed: such a lease ends in the step `free`, or when its region is readmitted.
+ */
+static bool ends_with_scrub(const Region *region)
+{
+	const Lease *lease = region->lease;
+
+	return lease && lease->record.on_end == PML_ON_END_SCRUB && region->record.use != PML_USE_QUARANTINED &&
+		region->record.content == PML_CONTENT_RETAINED && pml_streq(region->record.owner, lease->record.owner);
+}
+
+static int end_lease(Job *job, PmlTxn *txn)
+{
+	const SettleData *d = job->data;
+	int r;
+
+	r = pml_txn_lease_step(txn, &job->lease->record, PML_LEASE_EV_CLEARED, NULL);
+	return r < 0 ? r : pml_txn_proof(txn, job->lease->record.id, job->region->id, d->proof_json);
+}
+
 static JobNext cleared_prepare(Job *job)
 {
-	SettleData *d = job->data;
-	Region *region = job->region;
-	PmlLeaseRecord rec;
 	PmlTxn *txn;
 	int r;
 
-	if (!job->lease) {
+	if (!job->lease || ends_with_scrub(job->region)) {
 		job->skip = true;
 		return JOB_NEXT;
 	}
-	rec = job->lease->record;
-	txn = op_txn_new(job->uid);
-	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_CLEARED, NULL) : -ENOMEM;
-	if (r >= 0)
-		r = pml_txn_proof(txn, rec.id, region->id, d->proof_json);
-	/* The lease's consent to destroy its owner's data must outlive the lease. */
-	if (r >= 0 && rec.on_end == PML_ON_END_SCRUB && region->record.content == PML_CONTENT_RETAINED &&
-		pml_streq(region->record.owner, rec.owner)) {
-		d->scrub = true;
-		r = pml_txn_content_step(txn, region->id, &rec.extent, PML_CONTENT_EV_SCRUB_BEGIN, rec.owner);
-	}
+	txn = op_txn_new_job(job, false);
+	r = txn ? end_lease(job, txn) : -ENOMEM;
 	return begin_change(job, txn, r);
 }
 
@@ -426,15 +435,24 @@ static JobNext bind_done(Job *job, int r)
 static JobNext free_prepare(Job *job)
 {
 	Region *region = job->region;
+	bool scrub = ends_with_scrub(region);
 	PmlTxn *txn;
-	int r;
+	int r = 0;
 
-	if (region->record.use != PML_USE_EVICTED) {
+	if (region->record.use != PML_USE_EVICTED && !scrub) {
 		job->skip = true;
 		return JOB_NEXT;
 	}
-	txn = op_txn_new(job->uid);
-	r = txn ? pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_CLEARED, NULL) : -ENOMEM;
+	txn = op_txn_new_job(job, false);
+	if (!txn)
+		r = -ENOMEM;
+	if (r >= 0 && scrub)
+		r = end_lease(job, txn);
+	if (r >= 0 && region->record.use == PML_USE_EVICTED)
+		r = pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_CLEARED, NULL);
+	if (r >= 0 && scrub)
+		r = pml_txn_content_step(txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_BEGIN,
+			region->record.owner);
 	return begin_change(job, txn, r);
 }
 
@@ -443,13 +461,12 @@ static void on_rescanned(void *userdata, int r)
 {
 	RescanFor *f = userdata;
 	Region *region;
-	OpError err;
 
 	if (r >= 0 && manager_find_region(f->manager, f->region, &region) == 0 && !region->job && !region->lease &&
 		region->record.use == PML_USE_FREE && region->record.content == PML_CONTENT_SCRUBBING) {
-		r = op_scrub_start(f->manager, region, region->record.owner, 0, NULL, &err);
-		if (r != 0)
-			log_warning("Region %s could not be scrubbed: %s", region->id, r > 0 ? err.message : strerror(-r));
+		r = scrub_continue(region);
+		if (r < 0)
+			log_warning("Region %s could not be scrubbed: %s.", region->id, strerror(-r));
 	}
 	free(f);
 }
@@ -502,7 +519,7 @@ const JobStep settle_steps[SETTLE_N_STEPS] = {
 		.prepare = free_prepare,
 		.where = EXEC_LEDGER,
 		.run = change_run,
-		.done = change_done,
+		.done = cleared_done,
 		.optional_skip = true },
 };
 

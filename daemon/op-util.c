@@ -14,6 +14,11 @@ PmlTxn *op_txn_new(uint32_t uid)
 	return pml_txn_new(actor);
 }
 
+PmlTxn *op_txn_new_job(const Job *job, bool own)
+{
+	return own || job->kind->internal ? op_txn_new_daemon() : op_txn_new(job->uid);
+}
+
 PmlTxn *op_txn_new_daemon(void)
 {
 	return pml_txn_new("daemon");

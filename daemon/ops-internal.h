@@ -12,6 +12,8 @@
 PmlTxn *op_txn_new(uint32_t uid);
 /* The daemon's own: a process ended, libvirt said so, a retry. */
 PmlTxn *op_txn_new_daemon(void);
+/* own: nobody asked for this job. */
+PmlTxn *op_txn_new_job(const Job *job, bool own);
 /* Fails the job for what nobody foresaw (out of memory); returns JOB_FAIL. */
 JobNext op_fail(Job *job, int r, const char *what);
 /* Any thread: a proof with the timeout counted from now. The manager's fields used are set once, before threads start. */
@@ -82,6 +84,11 @@ void evict_taken_over(Job *evict);
 void settle_kick(Region *region);
 /* Doubles from 1 s to 60 s. */
 void settle_retry_later(Region *region);
+
+/* --- op-scrub.c --- */
+
+/* Overwrites what the ledger says is to be overwritten: the consent is on the disk. */
+int scrub_continue(Region *region);
 
 /* --- media-run.c: the helper process that overwrites and reads back --- */
 

@@ -77,8 +77,6 @@ static bool overlaps_lease(const Region *region)
 static int recover_region(Region *region)
 {
 	const PmlExtentRecord *rec = &region->record;
-	OpError err;
-	int r;
 
 	/* Bytes that another region's lease covers are its business. */
 	if (region->lease || region->job || overlaps_lease(region))
@@ -97,10 +95,7 @@ static int recover_region(Region *region)
 		if (rec->content != PML_CONTENT_SCRUBBING || region->presence != PML_PRESENCE_ONLINE)
 			return 0;
 		/* Its intent and the consent to destroy that owner's data are on the disk. */
-		r = op_scrub_start(region->manager, region, rec->owner, 0, NULL, &err);
-		if (r > 0)
-			log_warning("The scrub of region %s was not begun again: %s", region->id, err.message);
-		return r < 0 ? r : 0;
+		return scrub_continue(region);
 	case PML_USE_QUARANTINED:
 	case _PML_USE_MAX:
 	case _PML_USE_INVALID:

@@ -12,7 +12,6 @@ typedef struct SettleData {
 	/* --- main thread --- */
 	bool readmit;   /* on request, also what is kept offline */
 	bool again;     /* a holder has ended since this began */
-	bool scrub;     /* the lease's policy: its owner's data is to be destroyed */
 
 	/* --- read and written by the steps' run --- */
 	PmlRegion *host;

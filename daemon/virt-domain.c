@@ -204,6 +204,21 @@ static int call_has_device(Call *c, const VirtMemory *mem, bool *ret, char **ret
 	return r == -EBADMSG ? unreadable(ret_why) : r;
 }
 
+/*
+ * An attach of an earlier connection may still be running inside libvirt, and is not in the XML before its end; it has the domain's
+ * job (libvirt src/qemu/qemu_driver.c qemuDomainGetControlInfo()). To be asked before the XML is read.
+ */
+static int call_idle(Call *c, char **ret_why)
+{
+	virDomainControlInfo info;
+
+	if (virDomainGetControlInfo(c->dom, &info, 0) < 0)
+		return call_error(c, ret_why);
+	if (info.state == VIR_DOMAIN_CONTROL_OK || info.state == VIR_DOMAIN_CONTROL_ERROR)
+		return 0;
+	return outcome(VIRT_AMBIGUOUS, ret_why, "libvirt is still busy with another operation on this domain.");
+}
+
 static int virt_has_device(
 	Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why)
 {
@@ -212,6 +227,8 @@ static int virt_has_device(
 	int r;
 
 	r = call_begin(&c, v, uuid, &why);
+	if (r == 0)
+		r = call_idle(&c, &why);
 	if (r == 0)
 		r = call_has_device(&c, mem, ret, &why);
 	if (r == VIRT_NO_DOMAIN) {

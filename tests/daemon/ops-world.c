@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#include "inventory-internal.h"
+#include "job-bus.h"
+#include "ops-internal.h"
+#include "ops-world.h"
+#include "region-internal.h"
+#include "util.h"
+
+World *world;
+static WorldEnd ends[64];
+static size_t n_ends;
+
+/* --- the kernel --- */
+
+static uint64_t start_ticks(pid_t pid);
+
+/* A machine that was killed is a holder no more, whether or not somebody has asked for its exit status. */
+static bool alive(const WorldDomain *d)
+{
+	return d->pid != 0 && op_process_alive(d->pid, start_ticks(d->pid));
+}
+
+bool world_holds(int i)
+{
+	return world->domains[i].mapped && alive(&world->domains[i]);
+}
+
+static int fake_binding(void *userdata, const PmlRegion *r, PmlBinding *ret)
+{
+	if (world->missing)
+		return -ENODEV;
+	*ret = world->bound ? PML_BINDING_DEVICE_DAX : PML_BINDING_NONE;
+	return 0;
+}
+
+static int fake_unbind(void *userdata, const PmlRegion *r)
+{
+	if (world->missing)
+		return -ENODEV;
+	world->bound = false;
+	world->unbinds++;
+	world->unbound_msec = (int)(pml_now_usec(CLOCK_BOOTTIME) / 1000);
+	return 0;
+}
+
+static int fake_bind(void *userdata, const PmlRegion *r)
+{
+	if (world->missing)
+		return -ENODEV;
+	for (int i = 0; i < 2; i++)
+		if (world->domains[i].mapped && alive(&world->domains[i]))
+			world->violations++;
+	world->bound = true;
+	world->binds++;
+	return 0;
+}
+
+static int fake_open(void *userdata, const PmlRegion *r, int *ret_fd)
+{
+	int fd;
+
+	if (!world->bound)
+		return -ENODEV;
+	fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+static int fake_module_refs(void *userdata, uint64_t *ret_refs, uint64_t *ret_per_file)
+{
+	return -EOPNOTSUPP;
+}
+
+static const PmlDaxOps fake_dax = { fake_binding, fake_unbind, fake_bind, fake_open, fake_module_refs, NULL };
+
+static int fake_scan(PmlInventory **ret)
+{
+	PmlRegionInfo info = {
+		.name = "dax0.0",
+		.path = "/dev/full",
+		.uuid = WORLD_REGION,
+		.kind = PML_KIND_DEVDAX,
+		.binding = world->bound ? PML_BINDING_DEVICE_DAX : PML_BINDING_NONE,
+		.devno = makedev(1, 7),
+		.size_bytes = WORLD_BYTES,
+		.align_bytes = 2 * MIB,
+		.phys_start = 1ULL << 32,
+		.numa_node = 0,
+		.target_node = 0,
+		.extent = { .medium = "iset:00000000deadbeef", .start_bytes = 0, .size_bytes = WORLD_BYTES },
+	};
+	PmlRegion *region;
+	int r;
+
+	if (world->missing)
+		return pml_inventory_new(NULL, 0, ret);
+	r = pml_region_new(&info, &region);
+	if (r < 0)
+		return r;
+	r = pml_inventory_new(&region, 1, ret);
+	pml_region_unref(region);
+	return r;
+}
+
+static uint64_t start_ticks(pid_t pid)
+{
+	char path[64], line[1024] = "";
+	_cleanup_fclose_ FILE *f = NULL;
+	unsigned long long ticks = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(line, sizeof(line), f) || !strrchr(line, ')'))
+		return 0;
+	(void)sscanf(strrchr(line, ')') + 1,
+		" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks);
+	return ticks;
+}
+
+static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
+{
+	char text[4096], holders[2048] = "";
+	bool bound = world->bound, held = false;
+	const char *verdict;
+
+	for (int i = 0; i < 2; i++) {
+		const WorldDomain *d = &world->domains[i];
+		size_t n = strlen(holders);
+
+		if (!d->mapped || !alive(d))
+			continue;
+		(void)snprintf(holders + n, sizeof(holders) - n,
+			"%s{\"pid\":%d,\"start_ticks\":%llu,\"command\":\"qemu\",\"cgroup\":\"\",\"unit\":\"\",\"descriptors\":1,"
+			"\"mappings\":1,\"mapped_bytes\":%llu,\"present_bytes\":0,\"probes\":0,\"probes_refused\":0}",
+			held ? "," : "", (int)d->pid, (unsigned long long)start_ticks(d->pid), WORLD_BYTES);
+		held = true;
+	}
+	verdict = held && bound ? "reachable" :
+		  held		? "unreachable" :
+		  world->unexplained && !bound ? "unexplained" :
+						 "clear";
+	if (world->hold_proof && req->probe)
+		verdict = "reachable";
+	(void)snprintf(text, sizeof(text),
+		"{\"format\":1,\"verdict\":\"%s\",\"summary\":\"made up: %s\",\"region\":\"r\",\"rung\":\"%s\",\"binding\":\"none\","
+		"\"realtime_usec\":1,\"settled\":true,\"processes\":1,\"processes_denied\":0,\"mappings_left\":0,"
+		"\"module_refs\":null,\"unexplained_refs\":null,\"holders\":[%s],\"blind_spots\":[]}",
+		verdict, verdict, req->rung, holders);
+	return pml_proof_from_json(text, ret);
+}
+
+/* --- the ledger's disk --- */
+
+int __real_pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why);
+int __wrap_pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why);
+
+int __wrap_pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why)
+{
+	while (world->ledger_hangs)
+		(void)poll(NULL, 0, 5);
+	return world->ledger_error ? -world->ledger_error : __real_pml_ledger_apply(l, t, ret_why);
+}
+
+/* --- what became of jobs --- */
+
+void __real_job_bus_removed(Job *job, const char *result);
+void __wrap_job_bus_removed(Job *job, const char *result);
+
+void __wrap_job_bus_removed(Job *job, const char *result)
+{
+	WorldEnd *e = &ends[n_ends++ % ELEMENTSOF(ends)];
+
+	e->id = job->id;
+	(void)snprintf(e->kind, sizeof(e->kind), "%s", job->kind->name);
+	(void)snprintf(e->result, sizeof(e->result), "%s", result);
+	(void)snprintf(e->error, sizeof(e->error), "%s", job->error);
+	(void)snprintf(e->message, sizeof(e->message), "%s", job->message);
+	__real_job_bus_removed(job, result);
+}
+
+bool world_job_result(uint64_t id, WorldEnd *ret)
+{
+	for (size_t i = 0; i < ELEMENTSOF(ends); i++)
+		if (ends[i].id == id && id != 0) {
+			*ret = ends[i];
+			return true;
+		}
+	return false;
+}
+
+/* --- libvirt --- */
+
+struct Virt {
+	Executors *exec;
+	void (*on_event)(void *data, const VirtEvent *ev);
+	void *data;
+};
+
+static WorldDomain *find(const char *name)
+{
+	for (int i = 0; i < 2; i++)
+		if (pml_streq(world->domains[i].uuid, name) || pml_streq(world->domains[i].name, name))
+			return &world->domains[i];
+	return NULL;
+}
+
+static void connected(void *data)
+{
+	Virt *v = data;
+	VirtEvent ev = { .type = VIRT_EV_CONNECTED };
+
+	v->on_event(v->data, &ev);
+}
+
+static int virt_start(void *userdata, Executors *x, const char *uri, void (*on_event)(void *data, const VirtEvent *ev),
+	void *data, Virt **ret)
+{
+	/* One for all: a hung call may still look at it when its daemon is gone. */
+	static Virt the_one;
+	Virt *v = &the_one;
+
+	*v = (Virt){ x, on_event, data };
+	*ret = v;
+	return world->libvirt_down ? 0 : exec_post(x, connected, v);
+}
+
+static Virt *virt_free(Virt *v)
+{
+	return NULL;
+}
+
+static bool virt_connected(Virt *v)
+{
+	return !world->libvirt_down;
+}
+
+static int virt_lookup(Virt *v, const char *name, VirtDomain *ret, char **ret_why)
+{
+	WorldDomain *d = find(name);
+
+	if (world->libvirt_down)
+		return VIRT_UNAVAILABLE;
+	if (!d)
+		return VIRT_NO_DOMAIN;
+	*ret = (VirtDomain){ .running = d->pid != 0, .paused = d->paused };
+	(void)PML_STRCPY(ret->uuid, d->uuid);
+	(void)PML_STRCPY(ret->name, d->name);
+	return 0;
+}
+
+static int virt_suited(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
+{
+	return 0;
+}
+
+static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
+{
+	WorldDomain *d = find(uuid);
+
+	while (world->hang_attach)
+		(void)poll(NULL, 0, 5);
+	if (world->refuse_attach) {
+		*ret_why = strdup("no slot");
+		return VIRT_REFUSED;
+	}
+	d->attached = true;
+	if (world->attach_nothing)
+		return 0;
+	/* QEMU opens the node: what is unbound cannot be opened. */
+	if (!world->bound) {
+		*ret_why = strdup("QEMU could not open the device");
+		d->attached = false;
+		return VIRT_REFUSED;
+	}
+	for (int i = 0; i < 2; i++)
+		if (&world->domains[i] != d && world->domains[i].mapped && alive(&world->domains[i]))
+			world->violations++;
+	d->mapped = true;
+	return 0;
+}
+
+static int virt_has_device(Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why)
+{
+	WorldDomain *d = find(uuid);
+
+	if (world->libvirt_down)
+		return VIRT_UNAVAILABLE;
+	if (d->pid == 0)
+		return VIRT_NOT_RUNNING;
+	*ret = d->attached;
+	return 0;
+}
+
+static int virt_pause(Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why)
+{
+	while (world->hang_pause)
+		(void)poll(NULL, 0, 5);
+	if (world->libvirt_down)
+		return VIRT_UNAVAILABLE;
+	before(data);
+	find(uuid)->paused = true;
+	return 0;
+}
+
+static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
+{
+	WorldDomain *d = find(uuid);
+
+	(void)kill(d->pid, SIGKILL);
+	return 0;
+}
+
+static const VirtOps fake_virt = { virt_start, virt_free, virt_connected, virt_lookup, virt_suited, virt_attach,
+	virt_has_device, virt_pause, virt_destroy, NULL };
+
+/* --- all of it --- */
+
+void world_new(void)
+{
+	char path[64];
+	int fd = memfd_create("world", 0);
+
+	if (fd < 0 || ftruncate(fd, sizeof(*world)) < 0)
+		abort();
+	world = mmap(NULL, sizeof(*world), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (world == MAP_FAILED)
+		abort();
+	/* The media helper is another program run, and finds it here. */
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+	(void)setenv("WORLD_FILE", path, 1);
+}
+
+void world_domain_start(int i)
+{
+	char name[80];
+	pid_t pid;
+
+	(void)snprintf(name, sizeof(name), "machine-%s", world->domains[i].uuid);
+	pid = fork();
+	if (pid == 0) {
+		/* Ends with the test, however that ends. */
+		(void)alarm(600);
+		(void)execl("/bin/sleep", name, "600", NULL);
+		_exit(1);
+	}
+	world->domains[i].mapped = false;
+	world->domains[i].attached = false;
+	world->domains[i].paused = false;
+	world->domains[i].pid = pid;
+	/* Its name is its UUID's carrier: there when exec is through. */
+	for (;;) {
+		char path[64], text[128] = "";
+		_cleanup_fclose_ FILE *f = NULL;
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+		f = fopen(path, "re");
+		if (f && fread(text, 1, sizeof(text) - 1, f) > 0 && pml_streq(text, name))
+			return;
+		(void)poll(NULL, 0, 1);
+	}
+}
+
+void world_domain_stop(int i)
+{
+	pid_t pid = world->domains[i].pid;
+
+	if (pid == 0)
+		return;
+	(void)kill(pid, SIGKILL);
+	/* Not ours where a daemon's process has been told to do it: then its parent asks later. */
+	(void)waitpid(pid, NULL, 0);
+	world->domains[i].pid = 0;
+	world->domains[i].mapped = false;
+	world->domains[i].attached = false;
+}
+
+void world_reset(void)
+{
+	for (int i = 0; i < 2; i++)
+		world_domain_stop(i);
+	memset(world, 0, sizeof(*world));
+	world->bound = true;
+	world->domains[0].uuid = WORLD_A;
+	world->domains[0].name = "a";
+	world->domains[1].uuid = WORLD_B;
+	world->domains[1].name = "b";
+	for (int i = 0; i < 2; i++)
+		world_domain_start(i);
+}
+
+void world_end(void)
+{
+	for (int i = 0; i < 2; i++)
+		world_domain_stop(i);
+}
+
+void world_write(int i)
+{
+	if (world->domains[i].mapped && world->bound)
+		world->bytes = (char)('a' + i);
+}
+
+int world_manager_new(sd_event *event, const char *dir, Manager **ret)
+{
+	static char state[256], run[256], helper[256];
+	Config config;
+	Manager *m;
+	ssize_t n;
+	int r;
+
+	config_defaults(&config);
+	(void)snprintf(state, sizeof(state), "%s/state", dir);
+	(void)snprintf(run, sizeof(run), "%s/run", dir);
+	n = readlink("/proc/self/exe", helper, sizeof(helper) - 1);
+	if (n < 0)
+		return -errno;
+	helper[n] = 0;
+	config.state_dir = state;
+	config.runtime_dir = run;
+	config.media_helper = helper;
+	config.proof_timeout_usec = USEC_PER_SEC / 2;
+	/* Jobs are counted from 1 again. */
+	memset(ends, 0, sizeof(ends));
+	r = manager_new(event, &config, &m);
+	if (r < 0)
+		return r;
+	m->dax = &fake_dax;
+	m->virt_ops = &fake_virt;
+	m->scan = fake_scan;
+	m->prove = fake_prove;
+	r = manager_start(m);
+	if (r < 0) {
+		manager_free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+static void zero_bytes(void)
+{
+	_cleanup_close_ int fd = open(getenv("WORLD_FILE"), O_RDWR | O_CLOEXEC);
+	World *w = MAP_FAILED;
+
+	if (fd >= 0)
+		w = mmap(NULL, sizeof(*w), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (w == MAP_FAILED)
+		_exit(5);
+	w->bytes = 0;
+	(void)munmap(w, sizeof(*w));
+}
+
+static volatile sig_atomic_t terminated;
+
+static void on_term(int sig)
+{
+	terminated = 1;
+}
+
+void world_media_helper(int argc, char **argv)
+{
+	const char *mode;
+
+	if (argc < 3 || !pml_streq(argv[1], "--fd"))
+		return;
+	mode = getenv("WORLD_MEDIA");
+	(void)signal(SIGTERM, on_term);
+	(void)printf("progress scrub 1 2\n");
+	(void)fflush(stdout);
+	if (mode && pml_streq(mode, "bad"))
+		(void)printf("result bad-block 4096 512\n");
+	else if (mode && pml_streq(mode, "die"))
+		abort();
+	else if (mode && pml_streq(mode, "wait"))
+		while (!terminated)
+			(void)poll(NULL, 0, 1000);
+	if (mode && pml_streq(mode, "wait"))
+		(void)printf("result cancelled\n");
+	else if (!mode || !pml_streq(mode, "bad")) {
+		zero_bytes();
+		(void)printf("progress verify 2 2\nresult ok 10 20\n");
+	}
+	(void)fflush(stdout);
+	_exit(0);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * A host to run the operations on: one region, two domains whose machines are real processes, a kernel and a libvirt made of flags. It lies
+ * in shared memory, so that it survives the daemon being killed, as a real host does.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "manager.h"
+
+#define WORLD_REGION "11111111-2222-3333-4444-555555555555"
+#define WORLD_BYTES  (64ULL << 20)
+#define WORLD_A      "aaaaaaaa-0000-0000-0000-000000000001"
+#define WORLD_B      "bbbbbbbb-0000-0000-0000-000000000002"
+
+typedef struct WorldDomain {
+	const char *uuid, *name;
+	_Atomic pid_t pid; /* 0: shut off */
+	atomic_bool mapped;   /* holds the region, dead or alive */
+	atomic_bool attached; /* libvirt's XML has the device */
+	atomic_bool paused;
+} WorldDomain;
+
+typedef struct World {
+	atomic_bool bound, missing;
+	atomic_int unbinds, binds;
+	atomic_int unbound_msec;     /* CLOCK_BOOTTIME of the last unbind */
+	atomic_int violations;       /* bound while an old holder lived; two machines that reach the memory */
+	atomic_bool hang_attach;     /* libvirt does not come back from an attach */
+	atomic_bool hang_pause;
+	atomic_bool libvirt_down;
+	atomic_bool refuse_attach;
+	atomic_bool attach_nothing;  /* libvirt says done and gives other memory */
+	atomic_bool hold_proof;      /* no proof of a fence succeeds */
+	atomic_bool unexplained;     /* a descriptor in flight */
+	atomic_int ledger_error;     /* errno of every write */
+	atomic_bool ledger_hangs;
+	atomic_char bytes;           /* what the memory holds: 0, or a tenant's letter */
+	WorldDomain domains[2];
+} World;
+
+extern World *world;
+
+void world_new(void);   /* all memory of it; once */
+void world_reset(void); /* bound, blank bytes, both domains running */
+void world_end(void);
+void world_domain_start(int i);
+void world_domain_stop(int i); /* kills the machine and waits for its end */
+bool world_holds(int i);
+/* A guest writes: what it reaches now. */
+void world_write(int i);
+
+int world_manager_new(sd_event *event, const char *dir, Manager **ret);
+
+/* What became of a job. */
+typedef struct WorldEnd {
+	uint64_t id;
+	char kind[32], result[16], error[64], message[512];
+} WorldEnd;
+bool world_job_result(uint64_t id, WorldEnd *ret);
+
+/* main()'s first line: this program is the media helper, too. */
+void world_media_helper(int argc, char **argv);

@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The operations on a made-up host: what they grant and refuse, and that a deadline is met whatever hangs. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+
+#include "log.h"
+#include "ops-internal.h"
+#include "ops-world.h"
+#include "util.h"
+
+static sd_event *event;
+static Manager *m;
+static char dir[64];
+
+static void start(void)
+{
+	assert_int_equal(sd_event_new(&event), 0);
+	assert_int_equal(world_manager_new(event, dir, &m), 0);
+}
+
+static void stop(void)
+{
+	uint64_t end = pml_now_usec(CLOCK_MONOTONIC) + USEC_PER_SEC;
+
+	/* What runs in a thread when the daemon ends is left to the process's end, which ASan would call a leak. */
+	while ((m->jobs || m->rescan_running) && pml_now_usec(CLOCK_MONOTONIC) < end)
+		(void)sd_event_run(event, 10 * USEC_PER_MSEC);
+	m = manager_free(m);
+	event = sd_event_unref(event);
+}
+
+static int setup(void **state)
+{
+	world_reset();
+	(void)unsetenv("WORLD_MEDIA");
+	(void)snprintf(dir, sizeof(dir), "/tmp/pmemlease-ops-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	start();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char command[128];
+
+	world->hang_attach = world->hang_pause = world->ledger_hangs = false;
+	assert_int_equal(world->violations, 0);
+	if (m)
+		stop();
+	(void)snprintf(command, sizeof(command), "rm -rf %s", dir);
+	return system(command);
+}
+
+static Region *region(void)
+{
+	Region *r;
+
+	assert_int_equal(manager_find_region(m, WORLD_REGION, &r), 0);
+	return r;
+}
+
+/* Turns the loop until the condition holds; fails after 10 s. */
+#define UNTIL(condition)                                                                                                    \
+	do {                                                                                                               \
+		uint64_t end_ = pml_now_usec(CLOCK_MONOTONIC) + 10 * USEC_PER_SEC;                                          \
+		while (!(condition)) {                                                                                     \
+			assert_true(sd_event_run(event, 20 * USEC_PER_MSEC) >= 0);                                           \
+			if (pml_now_usec(CLOCK_MONOTONIC) > end_)                                                          \
+				fail_msg("never: %s", #condition);                                                         \
+		}                                                                                                          \
+	} while (0)
+
+static WorldEnd finish(uint64_t id)
+{
+	WorldEnd e;
+
+	UNTIL(world_job_result(id, &e));
+	return e;
+}
+
+static Job *job;
+static Lease *lease;
+static OpError err;
+
+static int try_lease(const char *domain, const char *owner)
+{
+	return op_lease_start(m, region(), domain, owner, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0, &lease, &job, &err);
+}
+
+static void adopt(const char *owner)
+{
+	PmlTxn *txn = pml_txn_new("test");
+
+	assert_int_equal(pml_txn_content_step(txn, WORLD_REGION, &region()->extent, PML_CONTENT_EV_ADOPT, owner), 0);
+	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	UNTIL(region()->record.content == PML_CONTENT_RETAINED);
+}
+
+static void scrub(const char *owner)
+{
+	WorldEnd e;
+
+	assert_int_equal(op_scrub_start(m, region(), owner, 0, &job, &err), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	assert_int_equal(region()->record.content, PML_CONTENT_BLANK);
+	assert_int_equal(world->bytes, 0);
+}
+
+static void lend(const char *domain)
+{
+	WorldEnd e;
+
+	UNTIL(m->libvirt_connected);
+	assert_int_equal(try_lease(domain, NULL), 0);
+	e = finish(job->id);
+	assert_string_equal(e.message, "");
+	assert_string_equal(e.result, "done");
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+}
+
+static int try_evict(uint64_t deadline_usec, bool keep_offline)
+{
+	return op_evict_start(m, region(), "evict", deadline_usec, keep_offline, _PML_AFTER_FENCE_INVALID, 0, &job, &err);
+}
+
+static WorldEnd evict(uint64_t deadline_usec)
+{
+	assert_int_equal(try_evict(deadline_usec, false), 0);
+	return finish(job->id);
+}
+
+static void refused(int r, const char *error)
+{
+	assert_int_equal(r, 1);
+	assert_string_equal(err.error, error);
+	assert_true(strlen(err.message) > 20);
+}
+
+/* --- */
+
+static void test_main_job(void **state)
+{
+	WorldEnd e;
+
+	scrub("");
+	lend("a");
+	world_write(0);
+	e = evict(0);
+	assert_string_equal(e.result, "done");
+	assert_false(world->bound);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
+	UNTIL(world->domains[0].paused);
+
+	/* The old holder lives: nobody gets it, and it stays unbound. */
+	UNTIL(!region()->job && region()->watches);
+	refused(try_lease("b", NULL), PML_ERROR_HELD);
+	assert_int_equal(world->binds, 0);
+
+	/* Its end is noticed; then the data is still a's. */
+	world_domain_stop(0);
+	UNTIL(!region()->lease && region()->record.use == PML_USE_FREE && world->bound && !region()->job);
+	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
+	assert_int_equal(region()->record.content, PML_CONTENT_RETAINED);
+	assert_int_equal(try_lease("b", NULL), 0);
+	e = finish(job->id);
+	assert_string_equal(e.error, PML_ERROR_NOT_CLEAN);
+	refused(op_scrub_start(m, region(), WORLD_B, 0, &job, &err), PML_ERROR_WRONG_OWNER);
+
+	scrub(WORLD_A);
+	lend("b");
+	assert_int_equal(world->bytes, 0);
+}
+
+static void test_refused(void **state)
+{
+	WorldEnd e;
+
+	UNTIL(m->libvirt_connected);
+	refused(try_lease("a", NULL), PML_ERROR_FOREIGN);
+	refused(op_scrub_start(m, region(), "somebody", 0, &job, &err), PML_ERROR_WRONG_OWNER);
+	refused(try_evict(m->config.deadline_max_usec + 1, false), PML_ERROR_INVALID);
+	refused(op_evict_start(m, region(), "release", 0, false, _PML_AFTER_FENCE_INVALID, 0, &job, &err),
+		PML_ERROR_NO_SUCH_LEASE);
+	refused(op_readmit_start(m, region(), 0, &job, &err), PML_ERROR_INVALID);
+	scrub("");
+
+	assert_int_equal(try_lease("nobody", NULL), 0);
+	e = finish(job->id);
+	assert_string_equal(e.error, PML_ERROR_NO_SUCH_DOMAIN);
+	assert_null(region()->lease);
+	assert_int_equal(region()->record.use, PML_USE_FREE);
+
+	world_domain_stop(1);
+	assert_int_equal(try_lease("b", NULL), 0);
+	e = finish(job->id);
+	assert_string_equal(e.error, PML_ERROR_DOMAIN_NOT_RUNNING);
+
+	refused(try_lease("a", "one,two"), PML_ERROR_INVALID);
+
+	/* Held by somebody who has no lease. */
+	world->domains[0].mapped = true;
+	assert_int_equal(try_lease("a", NULL), 0);
+	e = finish(job->id);
+	assert_string_equal(e.error, PML_ERROR_HELD);
+	world->domains[0].mapped = false;
+
+	/* A region twice. */
+	lend("a");
+	refused(try_lease("a", NULL), PML_ERROR_BUSY);
+	assert_non_null(strstr(err.message, region()->lease->record.id));
+	refused(op_scrub_start(m, region(), WORLD_A, 0, &job, &err), PML_ERROR_BUSY);
+}
+
+static void test_caps(void **state)
+{
+	scrub("");
+	m->config.max_leases_per_uid = 0;
+	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 1000, &lease, &job, &err), 1);
+	assert_string_equal(err.error, PML_ERROR_LIMIT);
+}
+
+static void test_evict_twice(void **state)
+{
+	Job *first;
+	uint64_t id, begin;
+	WorldEnd e;
+
+	scrub("");
+	lend("a");
+	assert_int_equal(try_evict(60 * USEC_PER_SEC, false), 0);
+	first = job;
+	id = job->id;
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
+	assert_int_equal(region()->record.use, PML_USE_EVICTING);
+	refused(try_evict(90 * USEC_PER_SEC, false), PML_ERROR_BUSY);
+	begin = pml_now_usec(CLOCK_BOOTTIME);
+	assert_int_equal(try_evict(0, true), 0);
+	assert_ptr_equal(job, first);
+	e = finish(id);
+	assert_string_equal(e.result, "done");
+	assert_true(pml_now_usec(CLOCK_BOOTTIME) - begin < 5 * USEC_PER_SEC);
+	assert_true(region()->lease->record.keep_offline);
+	refused(try_evict(0, false), PML_ERROR_BUSY);
+
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_false(world->bound);
+	assert_int_equal(op_readmit_start(m, region(), 0, &job, &err), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	assert_true(world->bound);
+	assert_int_equal(region()->record.use, PML_USE_FREE);
+}
+
+static void test_deadline_waits(void **state)
+{
+	uint64_t begin;
+	int msec;
+
+	scrub("");
+	lend("a");
+	begin = pml_now_usec(CLOCK_BOOTTIME) / 1000;
+	(void)evict(300 * USEC_PER_MSEC);
+	msec = world->unbound_msec - (int)begin;
+	assert_in_range(msec, 295, 2000);
+}
+
+static void test_cancel_drain(void **state)
+{
+	WorldEnd e;
+	uint64_t id;
+
+	scrub("");
+	lend("a");
+	assert_int_equal(try_evict(60 * USEC_PER_SEC, false), 0);
+	id = job->id;
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING && job->waiting);
+	assert_int_equal(job_cancel(job), 0);
+	e = finish(id);
+	assert_string_equal(e.result, "cancelled");
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+	assert_int_equal(region()->record.use, PML_USE_LEASED);
+	assert_true(world->bound);
+
+	/* The disk hangs while a cancellation is written: the deadline is met. */
+	assert_int_equal(try_evict(USEC_PER_SEC, false), 0);
+	id = job->id;
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING && job->waiting);
+	world->ledger_hangs = true;
+	assert_int_equal(job_cancel(job), 0);
+	UNTIL(!world->bound);
+	world->ledger_hangs = false;
+	e = finish(id);
+	assert_string_equal(e.result, "done");
+	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
+}
+
+static void test_ledger_full(void **state)
+{
+	WorldEnd e;
+	uint64_t id;
+
+	scrub("");
+	lend("a");
+	world->ledger_error = ENOSPC;
+	e = evict(0);
+	assert_string_equal(e.error, PML_ERROR_LEDGER);
+	assert_true(world->bound);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+	world->ledger_error = 0;
+
+	/* Accepted, and full from then on: fenced and proved in time, recorded when there is room. */
+	assert_int_equal(try_evict(400 * USEC_PER_MSEC, false), 0);
+	id = job->id;
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
+	world->ledger_error = ENOSPC;
+	UNTIL(!world->bound && lease_state(region()->lease) == PML_LEASE_FENCED);
+	UNTIL(world->domains[0].paused);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_DRAINING);
+	world->ledger_error = 0;
+	e = finish(id);
+	assert_string_equal(e.result, "done");
+	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
+
+	/* Found unbound with a full disk: nobody is asked. */
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job && region()->presence == PML_PRESENCE_ONLINE);
+	world_domain_start(0);
+	lend("a");
+	world->ledger_error = EIO;
+	world->bound = false;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(lease_state(region()->lease) == PML_LEASE_FENCED);
+	world->ledger_error = 0;
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
+}
+
+static void test_ledger_hangs(void **state)
+{
+	scrub("");
+	lend("a");
+	assert_int_equal(try_evict(400 * USEC_PER_MSEC, false), 0);
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
+	world->ledger_hangs = true;
+	UNTIL(!world->bound && lease_state(region()->lease) == PML_LEASE_FENCED && world->domains[0].paused);
+	world->ledger_hangs = false;
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
+}
+
+static void test_hung_attach(void **state)
+{
+	WorldEnd e;
+	uint64_t lease_job, id;
+
+	scrub("");
+	UNTIL(m->libvirt_connected);
+	world->hang_attach = true;
+	assert_int_equal(try_lease("a", NULL), 0);
+	lease_job = job->id;
+	UNTIL(region()->lease->record.state == PML_LEASE_ATTACHING && job->running);
+	assert_int_equal(try_evict(200 * USEC_PER_MSEC, false), 0);
+	id = job->id;
+	e = finish(id);
+	assert_string_equal(e.result, "done");
+	assert_false(world->bound);
+	assert_false(world_job_result(lease_job, &e));
+
+	/* Not bound again while libvirt may still attach. */
+	for (int i = 0; i < 20; i++)
+		assert_true(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);
+	assert_int_equal(world->binds, 0);
+	assert_non_null(region()->lease);
+
+	world->hang_attach = false;
+	e = finish(lease_job);
+	assert_string_equal(e.result, "cancelled");
+	UNTIL(world->bound && !region()->lease);
+	assert_false(world->domains[0].mapped);
+	assert_false(world->domains[0].paused);
+}
+
+static void test_hung_pause(void **state)
+{
+	WorldEnd e;
+
+	scrub("");
+	lend("a");
+	world->hang_pause = true;
+	e = evict(0);
+	assert_string_equal(e.result, "done");
+	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
+	assert_false(world->domains[0].paused);
+	world->hang_pause = false;
+	UNTIL(world->domains[0].paused);
+}
+
+static void test_attach_fails(void **state)
+{
+	WorldEnd e;
+
+	scrub("");
+	UNTIL(m->libvirt_connected);
+	world->refuse_attach = true;
+	assert_int_equal(try_lease("a", NULL), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "failed");
+	assert_non_null(strstr(e.message, "no slot"));
+	UNTIL(!region()->lease && world->bound && region()->record.use == PML_USE_FREE && !region()->job);
+	assert_int_equal(world->unbinds, 1);
+	assert_false(world->domains[0].paused);
+	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
+
+	/* libvirt says done, and the machine maps something else. */
+	world->refuse_attach = false;
+	world->attach_nothing = true;
+	assert_int_equal(try_lease("a", NULL), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "failed");
+	UNTIL(!region()->lease && world->bound && !region()->job);
+}
+
+static void test_cancel_lease(void **state)
+{
+	WorldEnd e;
+	uint64_t id;
+
+	scrub("");
+	UNTIL(m->libvirt_connected);
+	assert_int_equal(try_lease("a", NULL), 0);
+	assert_int_equal(job_cancel(job), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "cancelled");
+	assert_null(region()->lease);
+	assert_int_equal(world->unbinds, 0);
+
+	world->hang_attach = true;
+	assert_int_equal(try_lease("a", NULL), 0);
+	id = job->id;
+	UNTIL(region()->lease->record.state == PML_LEASE_ATTACHING && job->running);
+	assert_int_equal(job_cancel(job), 0);
+	UNTIL(!world->bound);
+	world->hang_attach = false;
+	e = finish(id);
+	assert_string_equal(e.result, "cancelled");
+	UNTIL(!region()->lease && world->bound && !region()->job);
+}
+
+static void test_stuck(void **state)
+{
+	WorldEnd e;
+
+	scrub("");
+	lend("a");
+	world->hold_proof = true;
+	e = evict(0);
+	assert_string_equal(e.error, PML_ERROR_STUCK);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_STUCK);
+	assert_int_equal(region()->record.use, PML_USE_QUARANTINED);
+	refused(try_evict(0, false), PML_ERROR_STUCK);
+	world->hold_proof = false;
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+	/* Released by the later proof; the quarantine is for an operator to lift. */
+	assert_int_equal(region()->record.use, PML_USE_QUARANTINED);
+	assert_false(world->bound);
+	refused(try_lease("b", NULL), PML_ERROR_QUARANTINED);
+	refused(op_readmit_start(m, region(), 0, &job, &err), PML_ERROR_QUARANTINED);
+}
+
+static void test_unexplained(void **state)
+{
+	scrub("");
+	lend("a");
+	world->unexplained = true;
+	(void)evict(0);
+	world_domain_stop(0);
+	UNTIL(!region()->job && region()->retry);
+	assert_int_equal(world->binds, 0);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
+	world->unexplained = false;
+	UNTIL(world->bound && !region()->lease);
+}
+
+static void test_domain_ends(void **state)
+{
+	scrub("");
+	lend("a");
+	world_write(0);
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job && world->bound && region()->record.use == PML_USE_FREE);
+	assert_int_equal(world->unbinds, 1);
+	assert_string_equal(region()->record.owner, WORLD_A);
+	assert_int_equal(world->bytes, 'a');
+}
+
+static void test_on_end_scrub(void **state)
+{
+	WorldEnd e;
+
+	scrub("");
+	UNTIL(m->libvirt_connected);
+	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_SCRUB, PML_AFTER_FENCE_DESTROY, 0, &lease, &job, &err),
+		0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	(void)evict(0);
+	UNTIL(!region()->lease && region()->record.content == PML_CONTENT_BLANK && !region()->job);
+	assert_true(world->bound);
+}
+
+static void test_scrub_ends_badly(void **state)
+{
+	WorldEnd e;
+
+	adopt("carol");
+	assert_int_equal(setenv("WORLD_MEDIA", "wait", 1), 0);
+	assert_int_equal(op_scrub_start(m, region(), "carol", 0, &job, &err), 0);
+	refused(try_evict(0, false), PML_ERROR_BUSY);
+	UNTIL(job->progress > 0.1);
+	assert_int_equal(job_cancel(job), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "cancelled");
+	assert_non_null(strstr(e.message, "scrubbed to the end"));
+	assert_int_equal(region()->record.content, PML_CONTENT_SCRUBBING);
+	refused(try_lease("a", "carol"), PML_ERROR_NOT_CLEAN);
+
+	assert_int_equal(setenv("WORLD_MEDIA", "bad", 1), 0);
+	assert_int_equal(op_scrub_start(m, region(), "carol", 0, &job, &err), 0);
+	e = finish(job->id);
+	assert_string_equal(e.error, PML_ERROR_BAD_BLOCK);
+	assert_non_null(strstr(e.message, "4096"));
+
+	assert_int_equal(setenv("WORLD_MEDIA", "die", 1), 0);
+	assert_int_equal(op_scrub_start(m, region(), "carol", 0, &job, &err), 0);
+	e = finish(job->id);
+	assert_string_equal(e.error, PML_ERROR_FAILED);
+	assert_int_equal(region()->record.content, PML_CONTENT_SCRUBBING);
+
+	assert_int_equal(unsetenv("WORLD_MEDIA"), 0);
+	scrub("carol");
+}
+
+static void test_unleased(void **state)
+{
+	WorldEnd e;
+
+	adopt("carol");
+	e = evict(0);
+	assert_string_equal(e.result, "done");
+	assert_false(world->bound);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_true(region()->record.reason[0]);
+	assert_int_equal(op_readmit_start(m, region(), 0, &job, &err), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	assert_string_equal(region()->record.owner, "carol");
+}
+
+static void test_bound_by_somebody(void **state)
+{
+	scrub("");
+	lend("a");
+	(void)evict(0);
+	UNTIL(!region()->job && region()->watches);
+	world->bound = true;
+	assert_int_equal(op_settle_kick(region()), 0);
+	UNTIL(!region()->job);
+	assert_false(world->bound);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
+}
+
+static void test_libvirt_down_at_restart(void **state)
+{
+	scrub("");
+	lend("a");
+	stop();
+	world->libvirt_down = true;
+	start();
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+	(void)evict(0);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
+	assert_false(world->bound);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		T(test_main_job),
+		T(test_refused),
+		T(test_caps),
+		T(test_evict_twice),
+		T(test_deadline_waits),
+		T(test_cancel_drain),
+		T(test_ledger_full),
+		T(test_ledger_hangs),
+		T(test_hung_attach),
+		T(test_hung_pause),
+		T(test_attach_fails),
+		T(test_cancel_lease),
+		T(test_stuck),
+		T(test_unexplained),
+		T(test_domain_ends),
+		T(test_on_end_scrub),
+		T(test_scrub_ends_badly),
+		T(test_unleased),
+		T(test_bound_by_somebody),
+		T(test_libvirt_down_at_restart),
+	};
+	int r;
+
+	world_media_helper(argc, argv);
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
+	log_setup(getenv("WORLD_DEBUG") != NULL);
+	world_new();
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	world_end();
+	return r;
+}
