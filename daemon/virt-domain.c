@@ -205,8 +205,9 @@ static int call_has_device(Call *c, const VirtMemory *mem, bool *ret, char **ret
 }
 
 /*
- * An attach of an earlier connection may still be running inside libvirt, and is not in the XML before its end; it has the domain's
- * job (libvirt src/qemu/qemu_driver.c qemuDomainGetControlInfo()). To be asked before the XML is read.
+ * An attach of an earlier connection may still be running inside libvirt, and is not in the XML
+ * before its end; it has the domain's job (libvirt src/qemu/qemu_driver.c
+ * qemuDomainGetControlInfo()). To be asked before the XML is read.
  */
 static int call_idle(Call *c, char **ret_why)
 {
@@ -216,7 +217,8 @@ static int call_idle(Call *c, char **ret_why)
 		return call_error(c, ret_why);
 	if (info.state == VIR_DOMAIN_CONTROL_OK || info.state == VIR_DOMAIN_CONTROL_ERROR)
 		return 0;
-	return outcome(VIRT_AMBIGUOUS, ret_why, "libvirt is still busy with another operation on this domain.");
+	return outcome(VIRT_AMBIGUOUS, ret_why,
+		"libvirt is still busy with another operation on this domain.");
 }
 
 static int virt_has_device(

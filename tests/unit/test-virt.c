@@ -310,6 +310,7 @@ static void test_other_events(void **state)
 	wait_event(f, VIRT_EV_DOMAIN_STOPPED);
 	assert_int_equal(f->n_events, 1);
 	assert_string_equal(f->last.detail, "shut down");
+	assert_false(pump(&f->x, USEC_PER_SEC / 5));
 }
 
 static void test_reconnect(void **state)
