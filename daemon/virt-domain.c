@@ -211,10 +211,18 @@ static int call_has_device(Call *c, const VirtMemory *mem, bool *ret, char **ret
  */
 static int call_idle(Call *c, char **ret_why)
 {
+	_cleanup_free_ char *why = NULL;
 	virDomainControlInfo info;
+	int r;
 
-	if (virDomainGetControlInfo(c->dom, &info, 0) < 0)
-		return call_error(c, ret_why);
+	if (virDomainGetControlInfo(c->dom, &info, 0) < 0) {
+		r = call_error(c, &why);
+		/* A machine that is off has no job, and is refused the question. */
+		if (r == VIRT_REFUSED && virDomainIsActive(c->dom) == 0)
+			return 0;
+		*ret_why = TAKE_PTR(why);
+		return r;
+	}
 	if (info.state == VIR_DOMAIN_CONTROL_OK || info.state == VIR_DOMAIN_CONTROL_ERROR)
 		return 0;
 	return outcome(VIRT_AMBIGUOUS, ret_why,

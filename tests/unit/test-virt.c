@@ -245,6 +245,10 @@ static void test_memory(void **state)
 	assert_int_equal(virDomainDestroy(f->dom), 0);
 	assert_int_equal(ops->suited(f->virt, f->uuid, &region, &off), VIRT_NOT_RUNNING);
 	assert_int_equal(ops->attach(f->virt, f->uuid, &region, &off2), VIRT_NOT_RUNNING);
+	has = true;
+	assert_int_equal(ops->has_device(f->virt, f->uuid, &region, &has, &why), 0);
+	assert_false(has);
+	assert_null(why);
 }
 
 static void test_memory_unknown_domain(void **state)
