@@ -91,10 +91,12 @@ busctl call "$bus" /org/pmemlease1 "$bus.Manager" Reload
 virsh --quiet destroy b1
 
 # --- a namespace re-created with other bounds over an extent with a past ---
-namespace=$(ndctl list -X -m devdax | jq -r --arg d "$dax" '.[] | select(.chardev == $d) | .dev')
-ndctl disable-namespace "$namespace" >/dev/null
-ndctl destroy-namespace "$namespace" >/dev/null
-wide=$(lab-region 96M)
+namespace=$(ndctl list -X | jq -r --arg d "$dax" '.[] | select(any(.daxregion.devices[]?; .chardev == $d)) | .dev')
+region=region${namespace//[!0-9.]/}
+region=${region%.*}
+succeeds "the namespace is destroyed" ndctl destroy-namespace -f "$namespace"
+virsh --quiet destroy b1 2>/dev/null
+wide=$(lab-region 96M "$region")
 wait_region 20 "$wide" Presence online
 like "$(region_get "$wide" Content)" "foreign|retained" "the new region inherits what is known of its bytes"
 like "$(region_get "$wide" Owner)" "$owner" "and whose they are"
