@@ -3,6 +3,7 @@
 #include <ftw.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -58,7 +59,8 @@ void harness_bus_start(Harness *h)
 		" \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n"
 		"<busconfig><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth><policy context=\"default\">"
 		"<allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/><allow send_type=\"method_call\"/>"
-		"<allow receive_type=\"signal\"/></policy></busconfig>\n",
+		"<allow receive_type=\"signal\"/><allow receive_type=\"method_call\"/><allow receive_type=\"method_return\"/>"
+		"<allow receive_type=\"error\"/></policy></busconfig>\n",
 		h->dir);
 	path_of(h, path, sizeof(path), "bus");
 	(void)unlink(path);
@@ -69,6 +71,8 @@ void harness_bus_start(Harness *h)
 	if (h->bus_pid == 0) {
 		char config[300], print[64];
 
+		/* A test that is killed leaves nobody behind who keeps its output open. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)snprintf(config, sizeof(config), "--config-file=%s", path);
 		(void)snprintf(print, sizeof(print), "--print-address=%d", fds[1]);
 		close(fds[0]);
@@ -206,7 +210,7 @@ void harness_new(Harness *h)
 	assert_true(sd_event_new(&h->event) >= 0);
 	h->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_true(h->notify_fd >= 0);
-	path_of(h, addr.sun_path, sizeof(addr.sun_path), "notify");
+	assert_true((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%.64s/notify", h->dir) < sizeof(addr.sun_path));
 	assert_int_equal(bind(h->notify_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	harness_fifo(h, "events");
 	harness_bus_start(h);
@@ -220,6 +224,8 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
 
 void harness_free(Harness *h)
 {
+	if (!h)
+		return;
 	if (h->daemon_pid > 0)
 		harness_daemon_kill(h);
 	for (size_t i = 0; i < h->n_held; i++)
@@ -247,6 +253,7 @@ void harness_daemon_exec(Harness *h, bool trusted, const char *const *env)
 	assert_true(h->daemon_pid >= 0);
 	if (h->daemon_pid > 0)
 		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setenv("DBUS_SYSTEM_BUS_ADDRESS", h->address, 1);
 	setenv("NOTIFY_SOCKET", notify, 1);
 	setenv("PMEMLEASE_FAKE_DIR", h->dir, 1);
