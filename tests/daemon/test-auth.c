@@ -164,6 +164,7 @@ static void test_gone_behind_the_answer(void **state)
 static void test_pending_calls_are_capped(void **state)
 {
 	Call calls[PENDING_PER_UID], more;
+	sd_bus *first;
 	_cleanup_message_ sd_bus_message *list = NULL;
 
 	harness_polkit(&h, POLKIT_SILENT);
@@ -177,6 +178,17 @@ static void test_pending_calls_are_capped(void **state)
 	sd_bus_message_unref(more.reply);
 	list = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "ListRegions", NULL);
 	assert_success(list);
+
+	/* Another connection of the same user has no more to spend. */
+	first = h.client;
+	harness_connect(&h);
+	harness_call_async(&h, &more, region, PML_IF_REGION, "Scrub", "s", "");
+	harness_wait(&h, &more.done);
+	assert_error(more.reply, PML_ERROR_LIMIT);
+	sd_bus_message_unref(more.reply);
+	sd_bus_close(h.client);
+	sd_bus_unref(h.client);
+	h.client = first;
 
 	harness_polkit_answer(&h, false);
 	for (size_t i = 0; i < PENDING_PER_UID; i++) {
