@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Who may do what: the one table of all methods, and the way a call takes through it. A method that is not in the table is refused.
- * The bus is asked who the caller is, then polkit whether he may; both without waiting for them.
+ * Who may do what: the one table of all methods, and the way a call takes through it. A method that
+ * is not in the table is refused. The bus is asked who the caller is, then polkit whether he may;
+ * both without waiting for them.
  */
 
 #include "bus.h"
@@ -11,8 +12,8 @@
 
 /* A person needs time to type a password. */
 #define POLKIT_INTERACTIVE_USEC (120 * USEC_PER_SEC)
-#define POLKIT_USEC             (25 * USEC_PER_SEC)
-#define ACTIONS_MAX             2
+#define POLKIT_USEC		(25 * USEC_PER_SEC)
+#define ACTIONS_MAX		2
 
 typedef struct Actions {
 	const char *list[ACTIONS_MAX];
@@ -23,7 +24,7 @@ typedef struct Entry {
 	const char *interface;
 	const char *member;
 	const char *action; /* NULL: everybody whom the bus policy lets through */
-	bool anonymous;     /* not even asked who he is: answers at once and takes nothing */
+	bool anonymous;	    /* not even asked who he is: answers at once and takes nothing */
 	BusHandler handler;
 	/* What more, or else, is needed for these arguments. NULL: action alone. */
 	int (*actions)(Manager *m, sd_bus_message *call, Actions *ret);
@@ -46,28 +47,30 @@ static int policy_actions(Manager *m, sd_bus_message *call, Actions *ret);
 static int job_actions(Manager *m, sd_bus_message *call, Actions *ret);
 
 static const Entry entries[] = {
-	{ PML_IF_MANAGER, "Lease", PML_ACTION_LEASE, false, manager_bus_lease, lease_actions },
-	{ PML_IF_MANAGER, "GetRegion", NULL, false, manager_bus_get_region, NULL },
-	{ PML_IF_MANAGER, "GetLease", NULL, false, manager_bus_get_lease, NULL },
-	{ PML_IF_MANAGER, "ListRegions", NULL, true, manager_bus_list_regions, NULL },
-	{ PML_IF_MANAGER, "ListLeases", NULL, true, manager_bus_list_leases, NULL },
-	{ PML_IF_MANAGER, "ListJobs", NULL, true, manager_bus_list_jobs, NULL },
-	{ PML_IF_MANAGER, "History", PML_ACTION_INSPECT, false, manager_bus_history, NULL },
-	{ PML_IF_MANAGER, "Reload", PML_ACTION_MANAGE, false, manager_bus_reload, NULL },
-	{ PML_IF_REGION, "Evict", PML_ACTION_EVICT, false, region_bus_evict, NULL },
-	{ PML_IF_REGION, "Scrub", PML_ACTION_SCRUB, false, region_bus_scrub, NULL },
-	{ PML_IF_REGION, "Adopt", PML_ACTION_ADOPT, false, region_bus_adopt, NULL },
-	{ PML_IF_REGION, "Readmit", PML_ACTION_READMIT, false, region_bus_readmit, NULL },
-	{ PML_IF_REGION, "Verify", PML_ACTION_INSPECT, false, region_bus_verify, NULL },
-	{ PML_IF_REGION, "LiftQuarantine", PML_ACTION_QUARANTINE, false, region_bus_lift_quarantine, NULL },
-	{ PML_IF_REGION, "GetProof", PML_ACTION_INSPECT, false, region_bus_get_proof, NULL },
-	{ PML_IF_LEASE, "Release", PML_ACTION_RELEASE, false, lease_bus_release, NULL },
-	{ PML_IF_LEASE, "Revoke", PML_ACTION_EVICT, false, lease_bus_revoke, NULL },
-	{ PML_IF_LEASE, "SetPolicy", PML_ACTION_LEASE, false, lease_bus_set_policy, policy_actions },
-	{ PML_IF_JOB, "Cancel", PML_ACTION_MANAGE, false, job_bus_cancel, job_actions },
+	{PML_IF_MANAGER, "Lease", PML_ACTION_LEASE, false, manager_bus_lease, lease_actions},
+	{PML_IF_MANAGER, "GetRegion", NULL, false, manager_bus_get_region, NULL},
+	{PML_IF_MANAGER, "GetLease", NULL, false, manager_bus_get_lease, NULL},
+	{PML_IF_MANAGER, "ListRegions", NULL, true, manager_bus_list_regions, NULL},
+	{PML_IF_MANAGER, "ListLeases", NULL, true, manager_bus_list_leases, NULL},
+	{PML_IF_MANAGER, "ListJobs", NULL, true, manager_bus_list_jobs, NULL},
+	{PML_IF_MANAGER, "History", PML_ACTION_INSPECT, false, manager_bus_history, NULL},
+	{PML_IF_MANAGER, "Reload", PML_ACTION_MANAGE, false, manager_bus_reload, NULL},
+	{PML_IF_REGION, "Evict", PML_ACTION_EVICT, false, region_bus_evict, NULL},
+	{PML_IF_REGION, "Scrub", PML_ACTION_SCRUB, false, region_bus_scrub, NULL},
+	{PML_IF_REGION, "Adopt", PML_ACTION_ADOPT, false, region_bus_adopt, NULL},
+	{PML_IF_REGION, "Readmit", PML_ACTION_READMIT, false, region_bus_readmit, NULL},
+	{PML_IF_REGION, "Verify", PML_ACTION_INSPECT, false, region_bus_verify, NULL},
+	{PML_IF_REGION, "LiftQuarantine", PML_ACTION_QUARANTINE, false, region_bus_lift_quarantine,
+		NULL},
+	{PML_IF_REGION, "GetProof", PML_ACTION_INSPECT, false, region_bus_get_proof, NULL},
+	{PML_IF_LEASE, "Release", PML_ACTION_RELEASE, false, lease_bus_release, NULL},
+	{PML_IF_LEASE, "Revoke", PML_ACTION_EVICT, false, lease_bus_revoke, NULL},
+	{PML_IF_LEASE, "SetPolicy", PML_ACTION_LEASE, false, lease_bus_set_policy, policy_actions},
+	{PML_IF_JOB, "Cancel", PML_ACTION_MANAGE, false, job_bus_cancel, job_actions},
 };
 
-bool bouncer_entry(size_t i, const char **ret_interface, const char **ret_member, const char **ret_action)
+bool bouncer_entry(
+	size_t i, const char **ret_interface, const char **ret_member, const char **ret_action)
 {
 	if (i >= ELEMENTSOF(entries))
 		return false;
@@ -147,8 +150,11 @@ static int job_actions(Manager *m, sd_bus_message *call, Actions *ret)
 	static const struct {
 		const char *kind, *action;
 	} of_kind[] = {
-		{ "lease", PML_ACTION_LEASE },     { "evict", PML_ACTION_EVICT },     { "release", PML_ACTION_RELEASE },
-		{ "scrub", PML_ACTION_SCRUB },     { "readmit", PML_ACTION_READMIT },
+		{"lease", PML_ACTION_LEASE},
+		{"evict", PML_ACTION_EVICT},
+		{"release", PML_ACTION_RELEASE},
+		{"scrub", PML_ACTION_SCRUB},
+		{"readmit", PML_ACTION_READMIT},
 	};
 	const Job *job = bus_job_of(m, sd_bus_message_get_path(call));
 	const char *action = PML_ACTION_MANAGE;
@@ -162,11 +168,14 @@ static int job_actions(Manager *m, sd_bus_message *call, Actions *ret)
 
 static const Entry *entry_find(sd_bus_message *call)
 {
-	const char *interface = sd_bus_message_get_interface(call), *member = sd_bus_message_get_member(call);
+	const char *interface = sd_bus_message_get_interface(call),
+		   *member = sd_bus_message_get_member(call);
 
-	/* Without an interface the first of that name is called (D-Bus specification); no member is in two of ours. */
+	/* Without an interface the first of that name is called (D-Bus specification); no member is
+	 * in two of ours. */
 	for (size_t i = 0; member && i < ELEMENTSOF(entries); i++)
-		if (strcmp(entries[i].member, member) == 0 && (!interface || strcmp(entries[i].interface, interface) == 0))
+		if (strcmp(entries[i].member, member) == 0 &&
+			(!interface || strcmp(entries[i].interface, interface) == 0))
 			return &entries[i];
 	return NULL;
 }
@@ -250,7 +259,8 @@ static void refuse(struct Pending *p, int r, sd_bus_error *error)
 
 static int too_many(sd_bus_error *error)
 {
-	return bus_error(error, PML_ERROR_LIMIT, "Too many calls of yours wait for an answer; wait for some of them.");
+	return bus_error(error, PML_ERROR_LIMIT,
+		"Too many calls of yours wait for an answer; wait for some of them.");
 }
 
 static void handle(struct Pending *p)
@@ -281,9 +291,11 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *unused
 	if (sd_bus_message_is_method_error(reply, NULL)) {
 		const sd_bus_error *e = sd_bus_message_get_error(reply);
 
-		log_notice("polkit did not answer for %s: %s", action, e->message ? e->message : e->name);
+		log_notice("polkit did not answer for %s: %s", action,
+			e->message ? e->message : e->name);
 		r = bus_error(&error, SD_BUS_ERROR_ACCESS_DENIED,
-			"polkit could not be asked for %s (%s), so only root may do this.", action, e->message ? e->message : e->name);
+			"polkit could not be asked for %s (%s), so only root may do this.", action,
+			e->message ? e->message : e->name);
 		refuse(p, r, &error);
 		return 0;
 	}
@@ -291,9 +303,12 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *unused
 	if (r >= 0)
 		r = sd_bus_message_read(reply, "bb", &authorized, &challenge);
 	if (r < 0 || !authorized) {
-		r = challenge ? bus_error(&error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-				       "This needs an authorization for %s; call again and allow that you are asked.", action)
-			      : bus_error(&error, SD_BUS_ERROR_ACCESS_DENIED, "You are not authorized for %s.", action);
+		r = challenge
+			    ? bus_error(&error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+				      "This needs an authorization for %s; call again and allow that you are asked.",
+				      action)
+			    : bus_error(&error, SD_BUS_ERROR_ACCESS_DENIED,
+				      "You are not authorized for %s.", action);
 		refuse(p, r, &error);
 		return 0;
 	}
@@ -308,11 +323,11 @@ static int ask_polkit(struct Pending *p)
 	int interactive = sd_bus_message_get_allow_interactive_authorization(p->call);
 	int r;
 
-	r = sd_bus_message_new_method_call(p->manager->bus, &msg, PML_POLKIT_NAME, PML_POLKIT_PATH, PML_POLKIT_IF,
-		"CheckAuthorization");
+	r = sd_bus_message_new_method_call(p->manager->bus, &msg, PML_POLKIT_NAME, PML_POLKIT_PATH,
+		PML_POLKIT_IF, "CheckAuthorization");
 	if (r >= 0)
-		r = sd_bus_message_append(msg, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s",
-			sd_bus_message_get_sender(p->call), p->actions.list[p->action], 0,
+		r = sd_bus_message_append(msg, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name",
+			"s", sd_bus_message_get_sender(p->call), p->actions.list[p->action], 0,
 			(uint32_t)(interactive > 0), "");
 	if (r >= 0)
 		r = sd_bus_call_async(p->manager->bus, &p->slot, msg, on_polkit, p,
@@ -348,8 +363,12 @@ static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *unused)
 	uint32_t uid;
 	int r;
 
-	if (sd_bus_message_is_method_error(reply, NULL) || sd_bus_message_read(reply, "u", &uid) < 0) {
-		refuse(p, bus_error(&error, SD_BUS_ERROR_ACCESS_DENIED, "The bus does not know who you are."), &error);
+	if (sd_bus_message_is_method_error(reply, NULL) ||
+		sd_bus_message_read(reply, "u", &uid) < 0) {
+		refuse(p,
+			bus_error(&error, SD_BUS_ERROR_ACCESS_DENIED,
+				"The bus does not know who you are."),
+			&error);
 		return 0;
 	}
 	if (pending_set_uid(p, uid) < 0) {
@@ -372,7 +391,8 @@ static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *unused)
 	return 0;
 }
 
-_Static_assert(offsetof(Region, manager) == 0 && offsetof(Lease, manager) == 0 && offsetof(Job, manager) == 0,
+_Static_assert(offsetof(Region, manager) == 0 && offsetof(Lease, manager) == 0 &&
+		       offsetof(Job, manager) == 0,
 	"bouncer_method() takes the manager from the front of each object");
 
 int bouncer_method(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -383,7 +403,8 @@ int bouncer_method(sd_bus_message *call, void *userdata, sd_bus_error *error)
 	int r;
 
 	if (!entry)
-		return bus_error(error, SD_BUS_ERROR_ACCESS_DENIED, "Nobody is allowed this method.");
+		return bus_error(
+			error, SD_BUS_ERROR_ACCESS_DENIED, "Nobody is allowed this method.");
 	m = strcmp(entry->interface, PML_IF_MANAGER) == 0 ? userdata : *(Manager **)userdata;
 	if (entry->anonymous) {
 		r = entry->handler(m, call, UINT32_MAX, error);
@@ -395,8 +416,9 @@ int bouncer_method(sd_bus_message *call, void *userdata, sd_bus_error *error)
 	if (r < 0)
 		return r;
 	p->entry = entry;
-	r = sd_bus_call_method_async(m->bus, &p->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-		"GetConnectionUnixUser", on_uid, p, "s", sd_bus_message_get_sender(call));
+	r = sd_bus_call_method_async(m->bus, &p->slot, "org.freedesktop.DBus",
+		"/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionUnixUser", on_uid, p,
+		"s", sd_bus_message_get_sender(call));
 	if (r < 0) {
 		pending_remove(p);
 		return r;

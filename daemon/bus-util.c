@@ -23,9 +23,11 @@ int bus_op_error(sd_bus_error *error, int r, const OpError *err)
 	if (r > 0)
 		return bus_error(error, err->error, "%s", err->message);
 	if (r == -EBUSY)
-		return bus_error(error, PML_ERROR_BUSY, "Another operation has the region; wait for its end, or cancel it.");
+		return bus_error(error, PML_ERROR_BUSY,
+			"Another operation has the region; wait for its end, or cancel it.");
 	if (r == -EDQUOT)
-		return bus_error(error, PML_ERROR_LIMIT, "Too many operations run; wait for some of them.");
+		return bus_error(
+			error, PML_ERROR_LIMIT, "Too many operations run; wait for some of them.");
 	return r;
 }
 
@@ -34,21 +36,25 @@ void bus_reply_failure(sd_bus_message *call, int r, sd_bus_error *error)
 	if (sd_bus_error_is_set(error))
 		(void)sd_bus_reply_method_error(call, error);
 	else if (r == -ENXIO || r == -EBADMSG)
-		(void)sd_bus_reply_method_errorf(call, PML_ERROR_INVALID, "The arguments are not of the form that is documented.");
+		(void)sd_bus_reply_method_errorf(call, PML_ERROR_INVALID,
+			"The arguments are not of the form that is documented.");
 	else
 		(void)sd_bus_reply_method_errorf(call, PML_ERROR_FAILED, "%s.", strerror(-r));
 }
 
-int bus_check_text(sd_bus_error *error, const char *what, const char *s, size_t max, bool may_be_empty)
+int bus_check_text(
+	sd_bus_error *error, const char *what, const char *s, size_t max, bool may_be_empty)
 {
 	/* UTF-8 is the bus's own rule for strings; these are ours. */
 	if (!s[0] && !may_be_empty)
 		return bus_error(error, PML_ERROR_INVALID, "The %s is empty; name one.", what);
 	if (strlen(s) > max)
-		return bus_error(error, PML_ERROR_INVALID, "The %s is longer than %zu bytes; shorten it.", what, max);
+		return bus_error(error, PML_ERROR_INVALID,
+			"The %s is longer than %zu bytes; shorten it.", what, max);
 	for (const unsigned char *c = (const unsigned char *)s; *c; c++)
 		if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0))
-			return bus_error(error, PML_ERROR_INVALID, "The %s has a control character in it; take it out.", what);
+			return bus_error(error, PML_ERROR_INVALID,
+				"The %s has a control character in it; take it out.", what);
 	return 0;
 }
 
@@ -62,7 +68,8 @@ static int read_option(sd_bus_message *call, const BusOption *o, sd_bus_error *e
 	if (r < 0)
 		return r;
 	if (strcmp(have, want) != 0)
-		return bus_error(error, PML_ERROR_INVALID, "The option %s is of type %s; it must be of type %s.", o->key, have, want);
+		return bus_error(error, PML_ERROR_INVALID,
+			"The option %s is of type %s; it must be of type %s.", o->key, have, want);
 	switch (o->type) {
 	case BUS_OPTION_STRING:
 		return sd_bus_message_read(call, "v", "s", o->value);
@@ -91,9 +98,11 @@ int bus_read_options(sd_bus_message *call, const BusOption *options, sd_bus_erro
 		while (options[i].key && strcmp(options[i].key, key) != 0)
 			i++;
 		if (!options[i].key)
-			return bus_error(error, PML_ERROR_INVALID, "There is no option %.64s.", key);
+			return bus_error(
+				error, PML_ERROR_INVALID, "There is no option %.64s.", key);
 		if (seen & (UINT64_C(1) << i))
-			return bus_error(error, PML_ERROR_INVALID, "The option %s is there twice.", key);
+			return bus_error(
+				error, PML_ERROR_INVALID, "The option %s is there twice.", key);
 		seen |= UINT64_C(1) << i;
 		r = read_option(call, &options[i], error);
 		if (r >= 0)
@@ -126,7 +135,7 @@ Region *bus_region_of(Manager *m, const char *path)
 {
 	Region *r;
 
-	LIST_FOREACH(r, &m->regions, regions)
+	LIST_FOREACH (r, &m->regions, regions)
 		if (pml_streq(r->path, path))
 			return r;
 	return NULL;
@@ -136,7 +145,7 @@ Lease *bus_lease_of(Manager *m, const char *path)
 {
 	Lease *l;
 
-	LIST_FOREACH(l, &m->leases, leases)
+	LIST_FOREACH (l, &m->leases, leases)
 		if (pml_streq(l->path, path))
 			return l;
 	return NULL;
@@ -249,12 +258,15 @@ static int find_reply(BusWork *work, int r, sd_bus_error *error)
 	Region *region = r < 0 ? NULL : manager_find_region_by_devno(work->manager, w->devno);
 
 	if (r == -ENODEV)
-		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION, "%s is no device; name the region's device node.", w->path);
+		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION,
+			"%s is no device; name the region's device node.", w->path);
 	else if (r < 0)
-		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION, "%s cannot be opened: %s.", w->path, strerror(-r));
+		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION, "%s cannot be opened: %s.",
+			w->path, strerror(-r));
 	else if (!region)
 		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION,
-			"%s is a device, but none of the regions; pmemlease regions lists them.", w->path);
+			"%s is a device, but none of the regions; pmemlease regions lists them.",
+			w->path);
 	return w->found(work->manager, work->call, work->uid, region, error);
 }
 
@@ -263,7 +275,8 @@ static void find_clear(BusWork *work)
 	free(((FindWork *)work)->path);
 }
 
-static int find_by_path(Manager *m, sd_bus_message *call, uint32_t uid, const char *path, BusRegionFound found, sd_bus_error *error)
+static int find_by_path(Manager *m, sd_bus_message *call, uint32_t uid, const char *path,
+	BusRegionFound found, sd_bus_error *error)
 {
 	FindWork *w = bus_work_new(sizeof(*w), m, call, uid);
 	char key[32];
@@ -286,7 +299,8 @@ static int find_by_path(Manager *m, sd_bus_message *call, uint32_t uid, const ch
 	return r < 0 ? bus_op_error(error, r, NULL) : 0;
 }
 
-int bus_find_region(Manager *m, sd_bus_message *call, uint32_t uid, const char *name, BusRegionFound found, sd_bus_error *error)
+int bus_find_region(Manager *m, sd_bus_message *call, uint32_t uid, const char *name,
+	BusRegionFound found, sd_bus_error *error)
 {
 	Region *region = NULL;
 	int r;
@@ -301,8 +315,10 @@ int bus_find_region(Manager *m, sd_bus_message *call, uint32_t uid, const char *
 	r = manager_find_region(m, name, &region);
 	if (r == -ENOTUNIQ)
 		(void)bus_error(error, PML_ERROR_AMBIGUOUS,
-			"Several regions carry the UUID %s; name one by its id (UUID@NAME), and give them UUIDs of their own.", name);
+			"Several regions carry the UUID %s; name one by its id (UUID@NAME), and give them UUIDs of their own.",
+			name);
 	else if (r < 0)
-		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION, "There is no region %s; pmemlease regions lists them.", name);
+		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION,
+			"There is no region %s; pmemlease regions lists them.", name);
 	return found(m, call, uid, region, error);
 }

@@ -11,7 +11,7 @@ static int bus_connect(Manager *m);
 
 static void bus_ready(Manager *m)
 {
-	void (*on_ready)(Manager *m) = m->on_ready;
+	void (*on_ready)(Manager * m) = m->on_ready;
 
 	m->on_ready = NULL;
 	if (on_ready)
@@ -25,9 +25,9 @@ static void bus_drop(Manager *m)
 
 	bouncer_drop_all(m);
 	m->bus_ready = false;
-	LIST_FOREACH(r, &m->regions, regions)
+	LIST_FOREACH (r, &m->regions, regions)
 		r->on_bus = false;
-	LIST_FOREACH(l, &m->leases, leases)
+	LIST_FOREACH (l, &m->leases, leases)
 		l->on_bus = false;
 	if (!m->bus)
 		return;
@@ -50,7 +50,8 @@ static void bus_retry(Manager *m)
 
 	m->bus_retry_usec = delay * 2 > RETRY_MAX_USEC ? RETRY_MAX_USEC : delay * 2;
 	if (!m->bus_retry)
-		r = sd_event_add_time_relative(m->event, &m->bus_retry, CLOCK_MONOTONIC, delay, 0, on_retry, m);
+		r = sd_event_add_time_relative(
+			m->event, &m->bus_retry, CLOCK_MONOTONIC, delay, 0, on_retry, m);
 	else
 		r = sd_event_source_set_time_relative(m->bus_retry, delay);
 	if (r >= 0)
@@ -65,7 +66,8 @@ static int on_disconnected(sd_bus_message *msg, void *userdata, sd_bus_error *er
 {
 	Manager *m = userdata;
 
-	log_warning("The connection to the bus is lost; deadlines and fences go on, the bus is tried again.");
+	log_warning(
+		"The connection to the bus is lost; deadlines and fences go on, the bus is tried again.");
 	/* Dropped by the timer: this runs inside the connection that is to be freed. */
 	bus_retry(m);
 	return 0;
@@ -77,7 +79,8 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 	uint32_t result = 0;
 
 	if (sd_bus_message_is_method_error(reply, NULL)) {
-		log_error("Cannot have the name %s on the bus: %s", PML_BUS_NAME, sd_bus_message_get_error(reply)->message);
+		log_error("Cannot have the name %s on the bus: %s", PML_BUS_NAME,
+			sd_bus_message_get_error(reply)->message);
 		bus_retry(m);
 		return 0;
 	}
@@ -92,19 +95,22 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 	return 0;
 }
 
-static int find_region(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *error)
+static int find_region(sd_bus *bus, const char *path, const char *interface, void *userdata,
+	void **ret_found, sd_bus_error *error)
 {
 	*ret_found = bus_region_of(userdata, path);
 	return *ret_found != NULL;
 }
 
-static int find_lease(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *error)
+static int find_lease(sd_bus *bus, const char *path, const char *interface, void *userdata,
+	void **ret_found, sd_bus_error *error)
 {
 	*ret_found = bus_lease_of(userdata, path);
 	return *ret_found != NULL;
 }
 
-static int find_job(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *error)
+static int find_job(sd_bus *bus, const char *path, const char *interface, void *userdata,
+	void **ret_found, sd_bus_error *error)
 {
 	*ret_found = bus_job_of(userdata, path);
 	return *ret_found != NULL;
@@ -136,7 +142,8 @@ static int nodes_return(char **nodes, int r, char ***ret)
 	return r;
 }
 
-static int list_regions(sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error)
+static int list_regions(
+	sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error)
 {
 	Manager *m = userdata;
 	char **nodes = NULL;
@@ -144,13 +151,14 @@ static int list_regions(sd_bus *bus, const char *prefix, void *userdata, char **
 	Region *region;
 	int r = 0;
 
-	LIST_FOREACH(region, &m->regions, regions)
+	LIST_FOREACH (region, &m->regions, regions)
 		if (r >= 0)
 			r = nodes_add(&nodes, &n, region->path);
 	return nodes_return(nodes, r, ret);
 }
 
-static int list_leases(sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error)
+static int list_leases(
+	sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error)
 {
 	Manager *m = userdata;
 	char **nodes = NULL;
@@ -158,13 +166,14 @@ static int list_leases(sd_bus *bus, const char *prefix, void *userdata, char ***
 	Lease *lease;
 	int r = 0;
 
-	LIST_FOREACH(lease, &m->leases, leases)
+	LIST_FOREACH (lease, &m->leases, leases)
 		if (r >= 0)
 			r = nodes_add(&nodes, &n, lease->path);
 	return nodes_return(nodes, r, ret);
 }
 
-static int list_jobs(sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error)
+static int list_jobs(
+	sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error)
 {
 	Manager *m = userdata;
 	char **nodes = NULL;
@@ -185,20 +194,22 @@ static int bus_add_objects(Manager *m)
 		sd_bus_object_find_t find;
 		sd_bus_node_enumerator_t list;
 	} objects[] = {
-		{ PML_PATH_REGION, PML_IF_REGION, region_vtable, find_region, list_regions },
-		{ PML_PATH_LEASE, PML_IF_LEASE, lease_vtable, find_lease, list_leases },
-		{ PML_PATH_JOB, PML_IF_JOB, job_vtable, find_job, list_jobs },
+		{PML_PATH_REGION, PML_IF_REGION, region_vtable, find_region, list_regions},
+		{PML_PATH_LEASE, PML_IF_LEASE, lease_vtable, find_lease, list_leases},
+		{PML_PATH_JOB, PML_IF_JOB, job_vtable, find_job, list_jobs},
 	};
 	int r;
 
 	r = sd_bus_add_object_manager(m->bus, NULL, PML_BUS_PATH);
 	if (r >= 0)
-		r = sd_bus_add_object_vtable(m->bus, NULL, PML_BUS_PATH, PML_IF_MANAGER, manager_vtable, m);
+		r = sd_bus_add_object_vtable(
+			m->bus, NULL, PML_BUS_PATH, PML_IF_MANAGER, manager_vtable, m);
 	for (size_t i = 0; i < ELEMENTSOF(objects) && r >= 0; i++) {
-		r = sd_bus_add_fallback_vtable(m->bus, NULL, objects[i].path, objects[i].interface, objects[i].vtable,
-			objects[i].find, m);
+		r = sd_bus_add_fallback_vtable(m->bus, NULL, objects[i].path, objects[i].interface,
+			objects[i].vtable, objects[i].find, m);
 		if (r >= 0)
-			r = sd_bus_add_node_enumerator(m->bus, NULL, objects[i].path, objects[i].list, m);
+			r = sd_bus_add_node_enumerator(
+				m->bus, NULL, objects[i].path, objects[i].list, m);
 	}
 	return r;
 }
@@ -209,11 +220,13 @@ static int bus_open(Manager *m)
 	Lease *lease;
 	int r;
 
-	/* Nothing here waits: the socket is connected, and everything else is answered on the loop. */
+	/* Nothing here waits: the socket is connected, and everything else is answered on the loop.
+	 */
 	r = sd_bus_open_system_with_description(&m->bus, "pmemleased");
 	if (r >= 0)
-		r = sd_bus_match_signal(m->bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
-			"org.freedesktop.DBus.Local", "Disconnected", on_disconnected, m);
+		r = sd_bus_match_signal(m->bus, NULL, "org.freedesktop.DBus.Local",
+			"/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local", "Disconnected",
+			on_disconnected, m);
 	if (r >= 0)
 		r = bus_add_objects(m);
 	if (r >= 0)
@@ -222,10 +235,11 @@ static int bus_open(Manager *m)
 		r = sd_bus_request_name_async(m->bus, NULL, PML_BUS_NAME, 0, on_name, m);
 	if (r < 0)
 		return r;
-	/* Who comes to a new connection reads what is there; only what changes from now on is signalled. */
-	LIST_FOREACH(region, &m->regions, regions)
+	/* Who comes to a new connection reads what is there; only what changes from now on is
+	 * signalled. */
+	LIST_FOREACH (region, &m->regions, regions)
 		region->on_bus = true;
-	LIST_FOREACH(lease, &m->leases, leases)
+	LIST_FOREACH (lease, &m->leases, leases)
 		lease->on_bus = true;
 	return 0;
 }

@@ -46,7 +46,7 @@ static void change_free(void *data)
 }
 
 static const JobStep change_steps[] = {
-	{ .name = "record", .where = EXEC_LEDGER, .run = record_run, .done = record_done },
+	{.name = "record", .where = EXEC_LEDGER, .run = record_run, .done = record_done},
 };
 
 const JobKind change_kind = {
@@ -58,7 +58,8 @@ const JobKind change_kind = {
 	.internal = true,
 };
 
-int change_start(Manager *m, Region *region, Lease *lease, uint32_t uid, PmlTxn *txn, sd_bus_message *call, sd_bus_error *error)
+int change_start(Manager *m, Region *region, Lease *lease, uint32_t uid, PmlTxn *txn,
+	sd_bus_message *call, sd_bus_error *error)
 {
 	Change *c = calloc(1, sizeof(*c));
 	int r;

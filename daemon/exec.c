@@ -40,24 +40,25 @@ struct Executors {
 	Pool pools[_EXEC_MAX];
 	Queue results;
 	bool closing;
-	unsigned refs; /* the owner and each thread: a thread that hangs in the kernel must not find this freed */
+	unsigned refs; /* the owner and each thread: a thread that hangs in the kernel must not find
+			  this freed */
 	pthread_cond_t idle;
 	int efd;
 	sd_event_source *source;
 };
 
 /*
- * Nothing that comes late may wait for something that hangs, so fence and urgent grow with what is asked. The bound on each is only against
- * a machine that runs out of threads.
+ * Nothing that comes late may wait for something that hangs, so fence and urgent grow with what is
+ * asked. The bound on each is only against a machine that runs out of threads.
  */
 static const struct {
 	unsigned keep, max;
 } pool_sizes[_EXEC_MAX] = {
-	[EXEC_LEDGER] = { 1, 1 },
-	[EXEC_VIRT] = { 2, 32 },
-	[EXEC_URGENT] = { 2, 128 },
-	[EXEC_FENCE] = { 2, 128 },
-	[EXEC_WORK] = { 2, 32 },
+	[EXEC_LEDGER] = {1, 1},
+	[EXEC_VIRT] = {2, 32},
+	[EXEC_URGENT] = {2, 128},
+	[EXEC_FENCE] = {2, 128},
+	[EXEC_WORK] = {2, 32},
 };
 
 static void queue_push(Queue *q, Item *item)
@@ -132,7 +133,8 @@ static bool key_is_running(const Pool *p, const char *key)
 	return false;
 }
 
-/* The oldest item whose key nobody runs: queue order within a key follows from looking from the front. */
+/* The oldest item whose key nobody runs: queue order within a key follows from looking from the
+ * front. */
 static Item *pool_next_locked(Pool *p)
 {
 	Item *prev = NULL;
@@ -223,7 +225,8 @@ static int pool_spawn_locked(Pool *p)
 	return 0;
 }
 
-/* One batch: what a result submits anew is for the next turn, so that the loop's other sources get theirs. */
+/* One batch: what a result submits anew is for the next turn, so that the loop's other sources get
+ * theirs. */
 static int on_results(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 {
 	Executors *x = userdata;
@@ -291,7 +294,8 @@ Executors *executors_free(Executors *x)
 		return NULL;
 	x->source = sd_event_source_disable_unref(x->source);
 	pthread_mutex_lock(&x->lock);
-	/* The ledger's transactions are run to the last one; of the other pools nothing new is begun. */
+	/* The ledger's transactions are run to the last one; of the other pools nothing new is
+	 * begun. */
 	for (unsigned i = 0; i < _EXEC_MAX; i++) {
 		Pool *p = &x->pools[i];
 		Item *item;

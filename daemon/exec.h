@@ -3,8 +3,8 @@
 
 /*
  * Where blocking work runs. The main thread never blocks: it hands a function and its data to an
- * executor, and gets the result back on the event loop. While a function runs, its data belongs to it
- * alone; before and after, to the main thread. That is the whole locking rule of the daemon.
+ * executor, and gets the result back on the event loop. While a function runs, its data belongs to
+ * it alone; before and after, to the main thread. That is the whole locking rule of the daemon.
  */
 
 #include <systemd/sd-event.h>
@@ -15,20 +15,23 @@ typedef enum ExecWhere {
 	EXEC_LEDGER, /* one thread: the only one that touches SQLite */
 	EXEC_VIRT,   /* libvirt calls: a pool; calls with one key run in order */
 	EXEC_URGENT, /* pause and destroy: never queues behind another call */
-	EXEC_FENCE,  /* freeze, unbind, prove: one thread each on demand, never queues behind other work */
+	EXEC_FENCE,  /* freeze, unbind, prove: one thread each on demand, never queues behind other
+			work */
 	EXEC_WORK,   /* everything else that blocks: scans, binds, proofs without a deadline */
 	_EXEC_MAX,
 } ExecWhere;
 
-typedef int (*ExecRun)(void *data);           /* in the executor's thread */
-typedef void (*ExecDone)(void *data, int r);  /* on the main thread, with run's result */
+typedef int (*ExecRun)(void *data);	     /* in the executor's thread */
+typedef void (*ExecDone)(void *data, int r); /* on the main thread, with run's result */
 
 int executors_new(sd_event *event, Executors **ret);
-/* Waits for what runs in EXEC_LEDGER; what hangs elsewhere (kernel, libvirt) is left to process exit. */
+/* Waits for what runs in EXEC_LEDGER; what hangs elsewhere (kernel, libvirt) is left to process
+ * exit. */
 Executors *executors_free(Executors *x);
 
 /* key: calls of one executor with the same key run in order; NULL: no order. Copied. */
-int exec_submit(Executors *x, ExecWhere where, const char *key, ExecRun run, ExecDone done, void *data);
+int exec_submit(
+	Executors *x, ExecWhere where, const char *key, ExecRun run, ExecDone done, void *data);
 
 /* From any thread: runs fn(data) on the main thread (events of libvirt, progress of a helper). */
 int exec_post(Executors *x, void (*fn)(void *data), void *data);

@@ -6,12 +6,14 @@
 
 static const char *job_subject(const Job *job)
 {
-	return job->lease && job->lease->path ? job->lease->path : job->region ? job->region->path : PML_BUS_PATH;
+	return job->lease && job->lease->path ? job->lease->path
+	       : job->region		      ? job->region->path
+					      : PML_BUS_PATH;
 }
 
 #define JOB_GETTER(name, type, value)                                                              \
-	static int get_##name(sd_bus *bus, const char *path, const char *interface, const char *property, \
-		sd_bus_message *reply, void *userdata, sd_bus_error *error)                        \
+	static int get_##name(sd_bus *bus, const char *path, const char *interface,                \
+		const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *error)  \
 	{                                                                                          \
 		const Job *job = userdata;                                                         \
                                                                                                    \
@@ -33,7 +35,8 @@ const sd_bus_vtable job_vtable[] = {
 	SD_BUS_PROPERTY("Subject", "o", get_subject, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("Phase", "s", get_phase, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("Progress", "d", get_progress, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-	SD_BUS_PROPERTY("Cancellable", "b", get_cancellable, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY(
+		"Cancellable", "b", get_cancellable, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_VTABLE_END,
 };
 
@@ -44,13 +47,15 @@ void job_bus_new(Job *job)
 	if (!bus || !job->path)
 		return;
 	(void)sd_bus_emit_interfaces_added(bus, job->path, PML_IF_JOB, NULL);
-	(void)sd_bus_emit_signal(bus, PML_BUS_PATH, PML_IF_MANAGER, "JobNew", "tos", job->id, job->path, job->kind->name);
+	(void)sd_bus_emit_signal(bus, PML_BUS_PATH, PML_IF_MANAGER, "JobNew", "tos", job->id,
+		job->path, job->kind->name);
 }
 
 void job_bus_changed(Job *job)
 {
 	if (job->manager->bus && job->path)
-		(void)sd_bus_emit_properties_changed(job->manager->bus, job->path, PML_IF_JOB, "Phase", "Progress", "Cancellable", NULL);
+		(void)sd_bus_emit_properties_changed(job->manager->bus, job->path, PML_IF_JOB,
+			"Phase", "Progress", "Cancellable", NULL);
 }
 
 void job_bus_removed(Job *job, const char *result)
@@ -60,8 +65,9 @@ void job_bus_removed(Job *job, const char *result)
 
 	if (!bus || !job->path)
 		return;
-	(void)sd_bus_emit_signal(bus, PML_BUS_PATH, PML_IF_MANAGER, "JobRemoved", "toosss", job->id, job->path, job_subject(job), result,
-		success ? "" : job->error, success ? "" : job->message);
+	(void)sd_bus_emit_signal(bus, PML_BUS_PATH, PML_IF_MANAGER, "JobRemoved", "toosss", job->id,
+		job->path, job_subject(job), result, success ? "" : job->error,
+		success ? "" : job->message);
 	(void)sd_bus_emit_interfaces_removed(bus, job->path, PML_IF_JOB, NULL);
 }
 
@@ -74,8 +80,10 @@ int job_bus_cancel(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error 
 		return bus_error(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "The job has ended.");
 	r = job_cancel(job);
 	if (r == -EOPNOTSUPP)
-		return bus_error(error, PML_ERROR_BUSY, "The operation %s cannot be cancelled.", job->kind->name);
+		return bus_error(error, PML_ERROR_BUSY, "The operation %s cannot be cancelled.",
+			job->kind->name);
 	if (r == -EBUSY)
-		return bus_error(error, PML_ERROR_BUSY, "It is too late to cancel: %s.", job->phase[0] ? job->phase : job->kind->name);
+		return bus_error(error, PML_ERROR_BUSY, "It is too late to cancel: %s.",
+			job->phase[0] ? job->phase : job->kind->name);
 	return r < 0 ? r : sd_bus_reply_method_return(call, NULL);
 }

@@ -36,8 +36,8 @@ void job_print_steps(FILE *f)
 {
 	for (const JobKind *const *k = job_kinds; *k; k++)
 		for (size_t i = 0; i < (*k)->n_steps; i++)
-			(void)fprintf(f, "%s/%s/before\n%s/%s/after\n", (*k)->name, (*k)->steps[i].name,
-				(*k)->name, (*k)->steps[i].name);
+			(void)fprintf(f, "%s/%s/before\n%s/%s/after\n", (*k)->name,
+				(*k)->steps[i].name, (*k)->name, (*k)->steps[i].name);
 }
 
 static void job_free(Job *job)
@@ -63,15 +63,17 @@ static void job_end(Job *job, bool success)
 	const char *result;
 
 	if (!success && !job->error[0])
-		job_set_error(job, PML_ERROR_FAILED, "The operation failed; the journal of pmemleased says why.");
+		job_set_error(job, PML_ERROR_FAILED,
+			"The operation failed; the journal of pmemleased says why.");
 	result = job_result(job, success);
 	if (strcmp(result, "failed") == 0)
 		log_full(LOG_WARNING,
-			&(LogFields){ .lease = job->lease ? job->lease->record.id : NULL,
+			&(LogFields){.lease = job->lease ? job->lease->record.id : NULL,
 				.region = region ? region->id : NULL,
-				.message_id = PML_MESSAGE_JOB_FAILED },
+				.message_id = PML_MESSAGE_JOB_FAILED},
 			"Job %" PRIu64 " (%s) failed at %s: %s", job->id, job->kind->name,
-			job->step < job->kind->n_steps ? job_step(job)->name : "its end", job->message);
+			job->step < job->kind->n_steps ? job_step(job)->name : "its end",
+			job->message);
 
 	if (region && region->job == job)
 		region->job = NULL;
@@ -134,8 +136,8 @@ static bool job_step_done(Job *job, int r)
 	if (step->done)
 		next = step->done(job, r);
 	else if (r != 0 && !job->error[0])
-		job_set_error(job, PML_ERROR_FAILED, "The step %s of %s failed: %s.", step->name, job->kind->name,
-			r < 0 ? strerror(-r) : "it was refused");
+		job_set_error(job, PML_ERROR_FAILED, "The step %s of %s failed: %s.", step->name,
+			job->kind->name, r < 0 ? strerror(-r) : "it was refused");
 	return job_take(job, next, true) && job_advance(job);
 }
 
@@ -223,7 +225,8 @@ static int jobs_within_cap(const Manager *m, uint32_t uid)
 	return n >= m->config.max_jobs ? -EDQUOT : 0;
 }
 
-int job_start(Manager *m, const JobKind *kind, Region *region, Lease *lease, uint32_t uid, void *data, Job **ret)
+int job_start(Manager *m, const JobKind *kind, Region *region, Lease *lease, uint32_t uid,
+	void *data, Job **ret)
 {
 	Job *job = calloc(1, sizeof(*job));
 	int r;
@@ -245,7 +248,8 @@ int job_start(Manager *m, const JobKind *kind, Region *region, Lease *lease, uin
 	if (r >= 0)
 		r = sd_event_source_set_enabled(job->defer, SD_EVENT_ONESHOT);
 	job->id = ++m->next_job_id;
-	if (r >= 0 && !kind->internal && asprintf(&job->path, PML_PATH_JOB "/%" PRIu64, job->id) < 0) {
+	if (r >= 0 && !kind->internal &&
+		asprintf(&job->path, PML_PATH_JOB "/%" PRIu64, job->id) < 0) {
 		job->path = NULL;
 		r = -ENOMEM;
 	}
@@ -328,7 +332,8 @@ void job_set_progress(Job *job, const char *phase, double progress)
 	if (news)
 		(void)snprintf(job->phase, sizeof(job->phase), "%s", phase);
 	job->progress = progress < 0 ? 0 : progress > 1 ? 1 : progress;
-	if (!news && (!moved || (progress < 1 && now < job->announced_usec + PROGRESS_INTERVAL_USEC)))
+	if (!news &&
+		(!moved || (progress < 1 && now < job->announced_usec + PROGRESS_INTERVAL_USEC)))
 		return;
 	job->announced_usec = now;
 	job_bus_changed(job);

@@ -9,7 +9,8 @@
 
 static int append_policy(sd_bus_message *reply, const Lease *l)
 {
-	return sd_bus_message_append(reply, "a{sv}", 2, "on-end", "s", pml_on_end_to_string(l->record.on_end), "after-fence", "s",
+	return sd_bus_message_append(reply, "a{sv}", 2, "on-end", "s",
+		pml_on_end_to_string(l->record.on_end), "after-fence", "s",
 		pml_after_fence_to_string(l->record.after_fence));
 }
 
@@ -28,19 +29,23 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 	int r = sd_bus_message_open_container(reply, 'a', "s");
 
 	if (r >= 0 && l->marked)
-		r = sd_bus_message_append(reply, "s", "The ledger's disk is behind: this state is marked in memory until it is written.");
+		r = sd_bus_message_append(reply, "s",
+			"The ledger's disk is behind: this state is marked in memory until it is written.");
 	if (r >= 0 && lease_state(l) == PML_LEASE_STUCK)
-		r = sd_bus_message_append(reply, "s", "The fence could not be proved: the region is quarantined.");
+		r = sd_bus_message_append(
+			reply, "s", "The fence could not be proved: the region is quarantined.");
 	if (r >= 0 && l->record.frozen)
-		r = sd_bus_message_append(reply, "s", "The machine is, or may be, frozen until libvirt has paused it.");
-	if (r >= 0 && l->region->presence != PML_PRESENCE_ONLINE && lease_state(l) == PML_LEASE_ACTIVE)
+		r = sd_bus_message_append(reply, "s",
+			"The machine is, or may be, frozen until libvirt has paused it.");
+	if (r >= 0 && l->region->presence != PML_PRESENCE_ONLINE &&
+		lease_state(l) == PML_LEASE_ACTIVE)
 		r = sd_bus_message_append(reply, "s", "The region is lent, and not there.");
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 #define LEASE_GETTER(name, append)                                                                 \
-	static int get_##name(sd_bus *bus, const char *path, const char *interface, const char *property, \
-		sd_bus_message *reply, void *userdata, sd_bus_error *error)                        \
+	static int get_##name(sd_bus *bus, const char *path, const char *interface,                \
+		const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *error)  \
 	{                                                                                          \
 		const _unused_ Lease *l = userdata;                                                \
                                                                                                    \
@@ -56,7 +61,8 @@ LEASE_GETTER(alias, sd_bus_message_append(reply, "s", l->record.alias))
 LEASE_GETTER(model, sd_bus_message_append(reply, "s", "nvdimm"))
 LEASE_GETTER(state, sd_bus_message_append(reply, "s", pml_lease_state_to_string(lease_state(l))))
 LEASE_GETTER(policy, append_policy(reply, l))
-LEASE_GETTER(deadline, sd_bus_message_append(reply, "t", lease_state(l) == PML_LEASE_DRAINING ? l->record.deadline_usec : 0))
+LEASE_GETTER(deadline, sd_bus_message_append(reply, "t",
+			       lease_state(l) == PML_LEASE_DRAINING ? l->record.deadline_usec : 0))
 LEASE_GETTER(proof, append_proof(reply, l))
 LEASE_GETTER(since, sd_bus_message_append(reply, "t", l->record.since_usec))
 LEASE_GETTER(warnings, append_warnings(reply, l))
@@ -65,11 +71,12 @@ LEASE_GETTER(warnings, append_warnings(reply, l))
 
 const sd_bus_vtable lease_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("t", deadline_usec), SD_BUS_RESULT("o", job), bouncer_method,
+	SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("t", deadline_usec), SD_BUS_RESULT("o", job),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_NO_ARGS, SD_BUS_RESULT("o", job), bouncer_method,
 		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_NO_ARGS, SD_BUS_RESULT("o", job), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("SetPolicy", SD_BUS_ARGS("a{sv}", policy), SD_BUS_NO_RESULT, bouncer_method,
-		SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("SetPolicy", SD_BUS_ARGS("a{sv}", policy), SD_BUS_NO_RESULT,
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_PROPERTY("Id", "s", get_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("Region", "o", get_region, 0, CHANGES),
 	SD_BUS_PROPERTY("Domain", "s", get_domain, 0, CHANGES),
@@ -104,8 +111,9 @@ void lease_withdraw(Lease *l)
 void lease_changed(Lease *l)
 {
 	if (l->manager->bus && l->on_bus)
-		(void)sd_bus_emit_properties_changed(l->manager->bus, l->path, PML_IF_LEASE, "Region", "Domain", "DomainName", "Owner",
-			"Alias", "State", "Policy", "Deadline", "Proof", "Since", "Warnings", NULL);
+		(void)sd_bus_emit_properties_changed(l->manager->bus, l->path, PML_IF_LEASE,
+			"Region", "Domain", "DomainName", "Owner", "Alias", "State", "Policy",
+			"Deadline", "Proof", "Since", "Warnings", NULL);
 }
 
 static Lease *find(Manager *m, sd_bus_message *call, sd_bus_error *error)
@@ -113,13 +121,15 @@ static Lease *find(Manager *m, sd_bus_message *call, sd_bus_error *error)
 	Lease *l = bus_lease_of(m, sd_bus_message_get_path(call));
 
 	if (!l || l->gone) {
-		(void)bus_error(error, PML_ERROR_NO_SUCH_LEASE, "The lease has ended; pmemlease leases lists those there are.");
+		(void)bus_error(error, PML_ERROR_NO_SUCH_LEASE,
+			"The lease has ended; pmemlease leases lists those there are.");
 		return NULL;
 	}
 	return l;
 }
 
-static int give_back(Manager *m, sd_bus_message *call, uint32_t uid, const char *kind, uint64_t deadline_usec, sd_bus_error *error)
+static int give_back(Manager *m, sd_bus_message *call, uint32_t uid, const char *kind,
+	uint64_t deadline_usec, sd_bus_error *error)
 {
 	Lease *l = find(m, call, error);
 	OpError err = {};
@@ -129,8 +139,10 @@ static int give_back(Manager *m, sd_bus_message *call, uint32_t uid, const char 
 	if (!l)
 		return -ENOENT;
 	if (deadline_usec > m->config.deadline_max_usec)
-		return bus_error(error, PML_ERROR_INVALID, "The deadline is longer than a day; give a shorter one.");
-	r = op_evict_start(m, l->region, kind, deadline_usec, false, _PML_AFTER_FENCE_INVALID, uid, &job, &err);
+		return bus_error(error, PML_ERROR_INVALID,
+			"The deadline is longer than a day; give a shorter one.");
+	r = op_evict_start(m, l->region, kind, deadline_usec, false, _PML_AFTER_FENCE_INVALID, uid,
+		&job, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);
 	return sd_bus_reply_method_return(call, "o", job->path);
@@ -153,8 +165,8 @@ int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 {
 	const char *on_end = NULL, *after_fence = NULL;
 	const BusOption options[] = {
-		{ "on-end", BUS_OPTION_STRING, &on_end },
-		{ "after-fence", BUS_OPTION_STRING, &after_fence },
+		{"on-end", BUS_OPTION_STRING, &on_end},
+		{"after-fence", BUS_OPTION_STRING, &after_fence},
 		{},
 	};
 	Lease *l = find(m, call, error);
@@ -174,7 +186,8 @@ int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 	if (r < 0)
 		return r;
 	if (l->marked || !l->recorded)
-		return bus_error(error, PML_ERROR_BUSY, "An operation has the lease; wait for its end.");
+		return bus_error(
+			error, PML_ERROR_BUSY, "An operation has the lease; wait for its end.");
 
 	(void)snprintf(actor, sizeof(actor), "uid %" PRIu32, uid);
 	txn = pml_txn_new(actor);

@@ -34,7 +34,8 @@ int lease_new(Manager *m, Region *region, const PmlLeaseRecord *record, bool rec
 		return r;
 	}
 	LIST_INSERT_HEAD(&m->leases, l, leases);
-	/* A region of the ledger's can be named by several leases only if bytes are lent twice, which it refuses. */
+	/* A region of the ledger's can be named by several leases only if bytes are lent twice,
+	 * which it refuses. */
 	region->lease = l;
 	lease_announce(l);
 	region_changed(region);

@@ -6,7 +6,7 @@
 
 void ledger_change_init(LedgerChange *c, Manager *m, PmlTxn *txn)
 {
-	*c = (LedgerChange){ .manager = m, .txn = txn };
+	*c = (LedgerChange){.manager = m, .txn = txn};
 }
 
 void ledger_change_clear(LedgerChange *c)
@@ -30,7 +30,8 @@ int ledger_change_run(LedgerChange *c)
 	if (r != 0)
 		return r;
 
-	/* It is on the disk: what fails from here on must not be told as a refusal. Memory is refreshed later then. */
+	/* It is on the disk: what fails from here on must not be told as a refusal. Memory is
+	 * refreshed later then. */
 	r = pml_ledger_leases(ledger, false, &c->leases, &c->n_leases);
 	if (r >= 0)
 		r = pml_ledger_extents(ledger, &c->extents, &c->n_extents);
@@ -44,14 +45,15 @@ static void log_lease_moved(const Lease *l, PmlLeaseState from, PmlLeaseState to
 	bool stuck = to == PML_LEASE_STUCK;
 
 	log_full(stuck ? LOG_ERR : LOG_INFO,
-		&(LogFields){ .lease = rec->id,
+		&(LogFields){.lease = rec->id,
 			.region = rec->region,
 			.domain = rec->domain,
 			.state_old = pml_lease_state_to_string(from),
 			.state_new = pml_lease_state_to_string(to),
-			.message_id = stuck ? PML_MESSAGE_STUCK : PML_MESSAGE_LEASE_STATE },
-		"Lease of %s to %s: %s, was %s.", rec->region_name, rec->domain_name[0] ? rec->domain_name : rec->domain,
-		pml_lease_state_to_string(to), pml_lease_state_to_string(from));
+			.message_id = stuck ? PML_MESSAGE_STUCK : PML_MESSAGE_LEASE_STATE},
+		"Lease of %s to %s: %s, was %s.", rec->region_name,
+		rec->domain_name[0] ? rec->domain_name : rec->domain, pml_lease_state_to_string(to),
+		pml_lease_state_to_string(from));
 }
 
 static int take_lease(Manager *m, const PmlLeaseRecord *rec)
@@ -85,7 +87,7 @@ static void take_released(Manager *m, const LedgerChange *c)
 {
 	Lease *l;
 
-	LIST_FOREACH(l, &m->leases, leases) {
+	LIST_FOREACH (l, &m->leases, leases) {
 		bool found = false;
 
 		for (size_t i = 0; i < c->n_leases && !found; i++)
@@ -115,7 +117,7 @@ static int take_view(Manager *m, LedgerChange *c)
 	for (size_t i = 0; i < c->n_leases && r >= 0; i++)
 		r = take_lease(m, &c->leases[i]);
 	take_released(m, c);
-	LIST_FOREACH(region, &m->regions, regions)
+	LIST_FOREACH (region, &m->regions, regions)
 		if (region_refold(region))
 			region_changed(region);
 	if (r >= 0)
@@ -129,7 +131,7 @@ void ledger_change_done(LedgerChange *c, int r)
 	Manager *m = c->manager;
 
 	if (r < 0)
-		log_full(LOG_ERR, &(LogFields){ .message_id = PML_MESSAGE_LEDGER_FAILED },
+		log_full(LOG_ERR, &(LogFields){.message_id = PML_MESSAGE_LEDGER_FAILED},
 			"The ledger cannot be written: %s.", strerror(-r));
 	if (r != 0)
 		return;
@@ -172,7 +174,8 @@ static void apply_done(void *userdata, int r)
 	free(a);
 }
 
-int manager_apply(Manager *m, PmlTxn *txn, void (*done)(void *data, int r, const char *why), void *data)
+int manager_apply(
+	Manager *m, PmlTxn *txn, void (*done)(void *data, int r, const char *why), void *data)
 {
 	Apply *a = calloc(1, sizeof(*a));
 	int r;
@@ -196,10 +199,12 @@ int ledger_op_error(OpError *err, int r, const char *why)
 {
 	switch (r) {
 	case PML_LEDGER_OVERLAP:
-		return op_error(err, PML_ERROR_BUSY, "%s", why ? why : "Another lease covers some of these bytes; release it first.");
+		return op_error(err, PML_ERROR_BUSY, "%s",
+			why ? why : "Another lease covers some of these bytes; release it first.");
 	case PML_LEDGER_ILLEGAL:
 		return op_error(err, PML_ERROR_BUSY, "%s",
-			why ? why : "The recorded state does not allow this; look at it with pmemlease status.");
+			why ? why
+			    : "The recorded state does not allow this; look at it with pmemlease status.");
 	case -ENOSPC:
 		return op_error(err, PML_ERROR_LEDGER,
 			"The disk of the ledger is full, so nothing new is begun; make room in the state directory and repeat.");

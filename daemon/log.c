@@ -24,13 +24,15 @@ static void log_library(void *userdata, int priority, const char *func, const ch
 
 void log_setup(bool debug)
 {
-	/* sd_journal_sendv() is silent where there is no journal; systemd tells services by this variable. */
+	/* sd_journal_sendv() is silent where there is no journal; systemd tells services by this
+	 * variable. */
 	to_journal = getenv("JOURNAL_STREAM") != NULL;
 	max_priority = debug ? LOG_DEBUG : LOG_INFO;
 	pml_set_log_fn(debug ? log_library : NULL, NULL);
 }
 
-static size_t add_field(struct iovec *iov, size_t n, char *buf, size_t size, const char *name, const char *value)
+static size_t add_field(
+	struct iovec *iov, size_t n, char *buf, size_t size, const char *name, const char *value)
 {
 	int len;
 
@@ -39,7 +41,7 @@ static size_t add_field(struct iovec *iov, size_t n, char *buf, size_t size, con
 	len = snprintf(buf, size, "%s=%s", name, value);
 	if (len < 0 || (size_t)len >= size)
 		return n;
-	iov[n] = (struct iovec){ buf, (size_t)len };
+	iov[n] = (struct iovec){buf, (size_t)len};
 	return n + 1;
 }
 

@@ -2,15 +2,15 @@
 #pragma once
 
 /*
- * Structured messages for the journal (fields LEASE=, REGION=, DOMAIN=, STATE_OLD=, STATE_NEW=, MESSAGE_ID=); plain lines on stderr where
- * stderr is not connected to the journal.
+ * Structured messages for the journal (fields LEASE=, REGION=, DOMAIN=, STATE_OLD=, STATE_NEW=,
+ * MESSAGE_ID=); plain lines on stderr where stderr is not connected to the journal.
  */
 
 #include <stdbool.h>
 #include <syslog.h>
 
 typedef struct LogFields {
-	const char *lease;  /* ids; any may be NULL */
+	const char *lease; /* ids; any may be NULL */
 	const char *region;
 	const char *domain;
 	const char *state_old;
@@ -19,10 +19,11 @@ typedef struct LogFields {
 } LogFields;
 
 void log_setup(bool debug);
-void log_full(int priority, const LogFields *fields, const char *format, ...) __attribute__((__format__(printf, 3, 4)));
+void log_full(int priority, const LogFields *fields, const char *format, ...)
+	__attribute__((__format__(printf, 3, 4)));
 
-#define log_error(...)   log_full(LOG_ERR, NULL, __VA_ARGS__)
+#define log_error(...)	 log_full(LOG_ERR, NULL, __VA_ARGS__)
 #define log_warning(...) log_full(LOG_WARNING, NULL, __VA_ARGS__)
-#define log_notice(...)  log_full(LOG_NOTICE, NULL, __VA_ARGS__)
-#define log_info(...)    log_full(LOG_INFO, NULL, __VA_ARGS__)
-#define log_debug(...)   log_full(LOG_DEBUG, NULL, __VA_ARGS__)
+#define log_notice(...)	 log_full(LOG_NOTICE, NULL, __VA_ARGS__)
+#define log_info(...)	 log_full(LOG_INFO, NULL, __VA_ARGS__)
+#define log_debug(...)	 log_full(LOG_DEBUG, NULL, __VA_ARGS__)

@@ -12,7 +12,8 @@
 
 static void on_ready(Manager *m)
 {
-	(void)sd_notify(0, m->bus_ready ? "READY=1\nSTATUS=Running." : "READY=1\nSTATUS=Running; the bus is tried again.");
+	(void)sd_notify(0, m->bus_ready ? "READY=1\nSTATUS=Running."
+					: "READY=1\nSTATUS=Running; the bus is tried again.");
 }
 
 static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
@@ -29,7 +30,8 @@ static void on_reloaded(void *userdata, int r)
 
 static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
-	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=Scanning the host.", pml_now_usec(CLOCK_MONOTONIC));
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=Scanning the host.",
+		pml_now_usec(CLOCK_MONOTONIC));
 	if (manager_rescan(userdata, on_reloaded, NULL) < 0)
 		on_reloaded(NULL, -EIO);
 	return 0;
@@ -44,12 +46,14 @@ static int add_signals(sd_event *event)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
-	/* The helper's end is heard by its pidfd or by sd-event, which wants the signal blocked as well. */
+	/* The helper's end is heard by its pidfd or by sd-event, which wants the signal blocked as
+	 * well. */
 	sigaddset(&set, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (sd_event_add_signal(event, NULL, SIGTERM, on_stop, NULL) < 0 || sd_event_add_signal(event, NULL, SIGINT, on_stop, NULL) < 0)
+	if (sd_event_add_signal(event, NULL, SIGTERM, on_stop, NULL) < 0 ||
+		sd_event_add_signal(event, NULL, SIGINT, on_stop, NULL) < 0)
 		return -ENOMEM;
 	return 0;
 }

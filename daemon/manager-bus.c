@@ -11,20 +11,20 @@ static unsigned fence_levels(const Manager *m)
 	const Region *r;
 	unsigned levels = 0;
 
-	LIST_FOREACH(r, &m->regions, regions)
+	LIST_FOREACH (r, &m->regions, regions)
 		if (r->host)
 			levels |= 1U << pml_fence_level(r->host, m->dax);
 	return levels & ~(1U << PML_FENCE_NONE);
 }
 
-static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-	void *userdata, sd_bus_error *error)
+static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
+	sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
 	return sd_bus_message_append(reply, "s", PML_VERSION);
 }
 
-static int get_fence_levels(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-	void *userdata, sd_bus_error *error)
+static int get_fence_levels(sd_bus *bus, const char *path, const char *interface,
+	const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
 	unsigned levels = fence_levels(userdata);
 	int r = sd_bus_message_open_container(reply, 'a', "s");
@@ -32,18 +32,20 @@ static int get_fence_levels(sd_bus *bus, const char *path, const char *interface
 	/* Best first. */
 	for (int l = _PML_FENCE_LEVEL_MAX - 1; l >= 0 && r >= 0; l--)
 		if (levels & (1U << l))
-			r = sd_bus_message_append(reply, "s", pml_fence_level_to_string((PmlFenceLevel)l));
+			r = sd_bus_message_append(
+				reply, "s", pml_fence_level_to_string((PmlFenceLevel)l));
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static int get_kernel_revoke(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-	void *userdata, sd_bus_error *error)
+static int get_kernel_revoke(sd_bus *bus, const char *path, const char *interface,
+	const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	return sd_bus_message_append(reply, "b", (int)((fence_levels(userdata) >> PML_FENCE_REVOKE) & 1));
+	return sd_bus_message_append(
+		reply, "b", (int)((fence_levels(userdata) >> PML_FENCE_REVOKE) & 1));
 }
 
-static int get_libvirt_connected(sd_bus *bus, const char *path, const char *interface, const char *property,
-	sd_bus_message *reply, void *userdata, sd_bus_error *error)
+static int get_libvirt_connected(sd_bus *bus, const char *path, const char *interface,
+	const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
 	const Manager *m = userdata;
 
@@ -54,34 +56,38 @@ const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_METHOD_WITH_ARGS("Lease", SD_BUS_ARGS("s", region, "s", domain, "a{sv}", options),
 		SD_BUS_RESULT("o", lease, "o", job), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("GetRegion", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", region), bouncer_method,
-		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("GetLease", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", lease), bouncer_method,
-		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("ListRegions", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ssstsssso)", regions), bouncer_method,
-		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("ListLeases", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ssssssso)", leases), bouncer_method,
-		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(tsosdo)", jobs), bouncer_method,
-		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("History", SD_BUS_ARGS("s", id, "x", before, "u", max), SD_BUS_RESULT("a(xtssssss)", rows),
+	SD_BUS_METHOD_WITH_ARGS("GetRegion", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", region),
 		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("GetLease", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", lease),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ListRegions", SD_BUS_NO_ARGS,
+		SD_BUS_RESULT("a(ssstsssso)", regions), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ListLeases", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ssssssso)", leases),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(tsosdo)", jobs),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("History", SD_BUS_ARGS("s", id, "x", before, "u", max),
+		SD_BUS_RESULT("a(xtssssss)", rows), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bouncer_method,
+		SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("t", id, "o", job, "s", kind), 0),
 	SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
-		SD_BUS_ARGS("t", id, "o", job, "o", subject, "s", result, "s", error, "s", message), 0),
+		SD_BUS_ARGS("t", id, "o", job, "o", subject, "s", result, "s", error, "s", message),
+		0),
 	SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	/* They follow from the regions, whose own signals say so. */
 	SD_BUS_PROPERTY("FenceLevels", "as", get_fence_levels, 0, 0),
 	SD_BUS_PROPERTY("KernelRevoke", "b", get_kernel_revoke, 0, 0),
-	SD_BUS_PROPERTY("LibvirtConnected", "b", get_libvirt_connected, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("LibvirtConnected", "b", get_libvirt_connected, 0,
+		SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_VTABLE_END,
 };
 
 void manager_changed(Manager *m)
 {
 	if (m->bus)
-		(void)sd_bus_emit_properties_changed(m->bus, PML_BUS_PATH, PML_IF_MANAGER, "LibvirtConnected", NULL);
+		(void)sd_bus_emit_properties_changed(
+			m->bus, PML_BUS_PATH, PML_IF_MANAGER, "LibvirtConnected", NULL);
 }
 
 static int leases_within_cap(const Manager *m, uint32_t uid, sd_bus_error *error)
@@ -89,21 +95,23 @@ static int leases_within_cap(const Manager *m, uint32_t uid, sd_bus_error *error
 	unsigned n = 0;
 	const Lease *l;
 
-	LIST_FOREACH(l, &m->leases, leases)
+	LIST_FOREACH (l, &m->leases, leases)
 		if (!l->gone && l->record.creator_uid == uid)
 			n++;
 	if (n < m->config.max_leases_per_uid)
 		return 0;
-	return bus_error(error, PML_ERROR_LIMIT, "You have %u leases, which is the limit; release one first.", n);
+	return bus_error(error, PML_ERROR_LIMIT,
+		"You have %u leases, which is the limit; release one first.", n);
 }
 
-static int lease_found(Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
+static int lease_found(
+	Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
 {
 	const char *region_name, *domain, *owner = NULL, *on_end = NULL, *after_fence = NULL;
 	const BusOption options[] = {
-		{ "owner", BUS_OPTION_STRING, &owner },
-		{ "on-end", BUS_OPTION_STRING, &on_end },
-		{ "after-fence", BUS_OPTION_STRING, &after_fence },
+		{"owner", BUS_OPTION_STRING, &owner},
+		{"on-end", BUS_OPTION_STRING, &on_end},
+		{"after-fence", BUS_OPTION_STRING, &after_fence},
 		{},
 	};
 	PmlAfterFence after_fence_policy = PML_AFTER_FENCE_PAUSE;
@@ -123,7 +131,8 @@ static int lease_found(Manager *m, sd_bus_message *call, uint32_t uid, Region *r
 	if (r >= 0 && owner)
 		r = bus_check_text(error, "owner", owner, PML_NAME_LEN - 1, false);
 	if (r >= 0 && owner && strchr(owner, ','))
-		r = bus_error(error, PML_ERROR_INVALID, "An owner's name has no comma: it separates owners.");
+		r = bus_error(error, PML_ERROR_INVALID,
+			"An owner's name has no comma: it separates owners.");
 	if (r >= 0 && on_end)
 		r = bus_parse_on_end(on_end, &on_end_policy, error);
 	if (r >= 0 && after_fence)
@@ -135,7 +144,8 @@ static int lease_found(Manager *m, sd_bus_message *call, uint32_t uid, Region *r
 	r = leases_within_cap(m, uid, error);
 	if (r < 0)
 		return r;
-	r = op_lease_start(m, region, domain, owner, on_end_policy, after_fence_policy, uid, &lease, &job, &err);
+	r = op_lease_start(m, region, domain, owner, on_end_policy, after_fence_policy, uid, &lease,
+		&job, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);
 	return sd_bus_reply_method_return(call, "oo", lease->path, job->path);
@@ -149,7 +159,8 @@ int manager_bus_lease(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_err
 	return r < 0 ? r : bus_find_region(m, call, uid, name, lease_found, error);
 }
 
-static int get_region_found(Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
+static int get_region_found(
+	Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
 {
 	return region ? sd_bus_reply_method_return(call, "o", region->path) : -ENOENT;
 }
@@ -162,7 +173,8 @@ int manager_bus_get_region(Manager *m, sd_bus_message *call, uint32_t uid, sd_bu
 	return r < 0 ? r : bus_find_region(m, call, uid, name, get_region_found, error);
 }
 
-static int get_lease_found(Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
+static int get_lease_found(
+	Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
 {
 	if (!region) {
 		/* Neither a lease nor a region has the name: the caller wanted a lease. */
@@ -174,7 +186,8 @@ static int get_lease_found(Manager *m, sd_bus_message *call, uint32_t uid, Regio
 		return -ENOENT;
 	}
 	if (!region->lease)
-		return bus_error(error, PML_ERROR_NO_SUCH_LEASE, "The region %s is not lent.", region->name[0] ? region->name : region->id);
+		return bus_error(error, PML_ERROR_NO_SUCH_LEASE, "The region %s is not lent.",
+			region->name[0] ? region->name : region->id);
 	return sd_bus_reply_method_return(call, "o", region->lease->path);
 }
 
@@ -192,7 +205,8 @@ int manager_bus_get_lease(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus
 	return bus_find_region(m, call, uid, name, get_lease_found, error);
 }
 
-static int reply_list(sd_bus_message *call, const char *type, int (*append)(sd_bus_message *reply, const void *data), const void *data)
+static int reply_list(sd_bus_message *call, const char *type,
+	int (*append)(sd_bus_message *reply, const void *data), const void *data)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	int r;
@@ -213,13 +227,17 @@ static int append_regions(sd_bus_message *reply, const void *data)
 	const Region *region;
 	int r = 0;
 
-	LIST_FOREACH(region, &m->regions, regions)
+	LIST_FOREACH (region, &m->regions, regions)
 		if (r >= 0)
 			r = sd_bus_message_append(reply, "(ssstsssso)", region->id, region->name,
-				pml_kind_to_string(region->host ? pml_region_kind(region->host) : PML_KIND_DEVDAX),
-				region->host ? pml_region_size_bytes(region->host) : region->extent.size_bytes,
-				pml_presence_to_string(region->presence), pml_use_to_string(region->record.use),
-				pml_content_to_string(region->record.content), region->record.owner, region->path);
+				pml_kind_to_string(region->host ? pml_region_kind(region->host)
+								: PML_KIND_DEVDAX),
+				region->host ? pml_region_size_bytes(region->host)
+					     : region->extent.size_bytes,
+				pml_presence_to_string(region->presence),
+				pml_use_to_string(region->record.use),
+				pml_content_to_string(region->record.content), region->record.owner,
+				region->path);
 	return r;
 }
 
@@ -229,10 +247,12 @@ static int append_leases(sd_bus_message *reply, const void *data)
 	const Lease *l;
 	int r = 0;
 
-	LIST_FOREACH(l, &m->leases, leases)
+	LIST_FOREACH (l, &m->leases, leases)
 		if (r >= 0 && !l->gone)
-			r = sd_bus_message_append(reply, "(ssssssso)", l->record.id, l->region->id, l->region->name, l->record.domain,
-				l->record.domain_name, l->record.owner, pml_lease_state_to_string(lease_state(l)), l->path);
+			r = sd_bus_message_append(reply, "(ssssssso)", l->record.id, l->region->id,
+				l->region->name, l->record.domain, l->record.domain_name,
+				l->record.owner, pml_lease_state_to_string(lease_state(l)),
+				l->path);
 	return r;
 }
 
@@ -244,7 +264,7 @@ static int append_jobs(sd_bus_message *reply, const void *data)
 	for (const Job *j = m->jobs; j && r >= 0; j = j->next)
 		if (j->path)
 			r = sd_bus_message_append(reply, "(tsosdo)", j->id, j->kind->name,
-				j->lease   ? j->lease->path
+				j->lease    ? j->lease->path
 				: j->region ? j->region->path
 					    : PML_BUS_PATH,
 				j->phase, j->progress, j->path);
@@ -279,7 +299,8 @@ static int history_run(BusWork *work)
 {
 	HistoryWork *w = (HistoryWork *)work;
 
-	return pml_ledger_history(work->manager->ledger, w->id[0] ? w->id : NULL, w->before, w->max, &w->rows, &w->n_rows);
+	return pml_ledger_history(work->manager->ledger, w->id[0] ? w->id : NULL, w->before, w->max,
+		&w->rows, &w->n_rows);
 }
 
 static int append_history(sd_bus_message *reply, const void *data)
@@ -290,8 +311,8 @@ static int append_history(sd_bus_message *reply, const void *data)
 	for (size_t i = 0; i < w->n_rows && r >= 0; i++) {
 		const PmlHistoryRecord *h = &w->rows[i];
 
-		r = sd_bus_message_append(reply, "(xtssssss)", h->seq, h->time_usec, h->subject, h->id, h->from, h->to,
-			h->detail ? h->detail : "", h->actor);
+		r = sd_bus_message_append(reply, "(xtssssss)", h->seq, h->time_usec, h->subject,
+			h->id, h->from, h->to, h->detail ? h->detail : "", h->actor);
 	}
 	return r;
 }
@@ -299,7 +320,8 @@ static int append_history(sd_bus_message *reply, const void *data)
 static int history_reply(BusWork *work, int r, sd_bus_error *error)
 {
 	if (r < 0)
-		return bus_error(error, PML_ERROR_LEDGER, "The ledger cannot be read: %s.", strerror(-r));
+		return bus_error(
+			error, PML_ERROR_LEDGER, "The ledger cannot be read: %s.", strerror(-r));
 	return reply_list(work->call, "(xtssssss)", append_history, work);
 }
 
@@ -324,7 +346,8 @@ int manager_bus_history(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_e
 	if (r < 0)
 		return r;
 	if (before < 0 || max < 1 || max > HISTORY_MAX)
-		return bus_error(error, PML_ERROR_INVALID, "Ask for 1 to %d rows, below a sequence number or 0.", HISTORY_MAX);
+		return bus_error(error, PML_ERROR_INVALID,
+			"Ask for 1 to %d rows, below a sequence number or 0.", HISTORY_MAX);
 	w = bus_work_new(sizeof(*w), m, call, uid);
 	if (!w)
 		return -ENOMEM;
@@ -347,7 +370,8 @@ static void reload_done(void *userdata, int r)
 	if (r >= 0) {
 		(void)sd_bus_reply_method_return(call, NULL);
 	} else {
-		r = bus_error(&error, PML_ERROR_FAILED, "The host cannot be scanned: %s.", strerror(-r));
+		r = bus_error(
+			&error, PML_ERROR_FAILED, "The host cannot be scanned: %s.", strerror(-r));
 		bus_reply_failure(call, r, &error);
 	}
 	pending_remove(p);

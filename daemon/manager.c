@@ -67,7 +67,8 @@ Manager *manager_free(Manager *m)
 {
 	if (!m)
 		return NULL;
-	/* libvirt's threads post to the executors, so they end first. Then the ledger's transactions are brought to their end. */
+	/* libvirt's threads post to the executors, so they end first. Then the ledger's
+	 * transactions are brought to their end. */
 	if (m->virt)
 		m->virt = m->virt_ops->free(m->virt);
 	m->exec = executors_free(m->exec);
@@ -94,16 +95,16 @@ int manager_find_region(Manager *m, const char *name, Region **ret)
 {
 	Region *r, *found = NULL;
 
-	LIST_FOREACH(r, &m->regions, regions)
+	LIST_FOREACH (r, &m->regions, regions)
 		if (strcmp(r->id, name) == 0) {
 			*ret = r;
 			return 0;
 		}
-	LIST_FOREACH(r, &m->regions, regions)
-	{
+	LIST_FOREACH (r, &m->regions, regions) {
 		const char *uuid = r->host ? pml_region_uuid(r->host) : NULL;
 
-		/* A missing region's last name may be another's by now: it is found by its id alone. */
+		/* A missing region's last name may be another's by now: it is found by its id
+		 * alone. */
 		if (!r->host || (strcmp(r->name, name) != 0 && !(uuid && strcmp(uuid, name) == 0)))
 			continue;
 		if (found)
@@ -120,7 +121,7 @@ Region *manager_find_region_by_devno(Manager *m, dev_t devno)
 {
 	Region *r;
 
-	LIST_FOREACH(r, &m->regions, regions)
+	LIST_FOREACH (r, &m->regions, regions)
 		if (r->host && devno != 0 && pml_region_devno(r->host) == devno)
 			return r;
 	return NULL;
@@ -130,7 +131,7 @@ Region *manager_find_region_by_extent(Manager *m, const PmlExtent *e)
 {
 	Region *r;
 
-	LIST_FOREACH(r, &m->regions, regions)
+	LIST_FOREACH (r, &m->regions, regions)
 		if (pml_extent_equal(&r->extent, e))
 			return r;
 	return NULL;
@@ -140,7 +141,7 @@ Lease *manager_find_lease(Manager *m, const char *id)
 {
 	Lease *l;
 
-	LIST_FOREACH(l, &m->leases, leases)
+	LIST_FOREACH (l, &m->leases, leases)
 		if (strcmp(l->record.id, id) == 0)
 			return l;
 	return NULL;
@@ -159,23 +160,26 @@ static int scan_run(void *userdata)
 	return s->scan(&s->inventory);
 }
 
-/* What a scan found that somebody must act on: a lent region that is lent no more, one that came back. */
+/* What a scan found that somebody must act on: a lent region that is lent no more, one that came
+ * back. */
 static void regions_react(Manager *m)
 {
 	Region *r, *next;
 
 	for (r = LIST_FIRST(&m->regions); r; r = next) {
 		PmlLeaseState s = r->lease ? lease_state(r->lease) : PML_LEASE_RELEASED;
-		bool lent = s == PML_LEASE_ATTACHING || s == PML_LEASE_ACTIVE || s == PML_LEASE_DRAINING;
+		bool lent = s == PML_LEASE_ATTACHING || s == PML_LEASE_ACTIVE ||
+			    s == PML_LEASE_DRAINING;
 
 		next = LIST_NEXT(r, regions);
 		if (lent && r->presence != PML_PRESENCE_ONLINE && !r->job)
 			log_full(LOG_WARNING,
-				&(LogFields){ .lease = r->lease->record.id,
+				&(LogFields){.lease = r->lease->record.id,
 					.region = r->id,
 					.domain = r->lease->record.domain,
-					.message_id = PML_MESSAGE_REGION_LOST },
-				"Region %s is lent and was %s behind our back; its machine is fenced.", r->name,
+					.message_id = PML_MESSAGE_REGION_LOST},
+				"Region %s is lent and was %s behind our back; its machine is fenced.",
+				r->name,
 				r->presence == PML_PRESENCE_MISSING ? "removed" : "unbound");
 		if (lent && r->presence != PML_PRESENCE_ONLINE)
 			manager_region_lost(r);
@@ -270,8 +274,10 @@ static int open_marks(Manager *m)
 
 	if (asprintf(&dir, "%s/%s", m->config.runtime_dir, PML_MARKS_DIR) < 0)
 		return -ENOMEM;
-	/* systemd makes them for the service; a daemon started by hand makes the last part itself. */
-	if ((mkdir(m->config.runtime_dir, 0755) < 0 && errno != EEXIST) || (mkdir(dir, 0700) < 0 && errno != EEXIST))
+	/* systemd makes them for the service; a daemon started by hand makes the last part itself.
+	 */
+	if ((mkdir(m->config.runtime_dir, 0755) < 0 && errno != EEXIST) ||
+		(mkdir(dir, 0700) < 0 && errno != EEXIST))
 		return -errno;
 	m->marks_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return m->marks_fd < 0 ? -errno : 0;
@@ -289,9 +295,10 @@ static int open_ledger(Manager *m)
 	r = pml_ledger_open(path, &m->ledger, &why);
 	if (r <= 0)
 		return r;
-	log_full(LOG_CRIT, &(LogFields){ .message_id = PML_MESSAGE_REFUSED_START },
+	log_full(LOG_CRIT, &(LogFields){.message_id = PML_MESSAGE_REFUSED_START},
 		"The ledger %s %s, so nothing is started and nothing was changed: %s", path,
-		r == PML_LEDGER_NEWER ? "was made by a newer version" : "is corrupt", why ? why : "no details.");
+		r == PML_LEDGER_NEWER ? "was made by a newer version" : "is corrupt",
+		why ? why : "no details.");
 	return -EUCLEAN;
 }
 
@@ -307,7 +314,8 @@ static int read_boot_id(Manager *m)
 	return 0;
 }
 
-/* The loop does not run yet, and no thread has the ledger: what later goes through executors is called here directly. */
+/* The loop does not run yet, and no thread has the ledger: what later goes through executors is
+ * called here directly. */
 static int load(Manager *m)
 {
 	LedgerChange change;
@@ -341,7 +349,8 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		break;
 	case VIRT_EV_DISCONNECTED:
 		if (m->libvirt_connected)
-			log_warning("The connection to libvirt is lost; deadlines and fences go on without it.");
+			log_warning(
+				"The connection to libvirt is lost; deadlines and fences go on without it.");
 		m->libvirt_connected = false;
 		manager_changed(m);
 		break;
@@ -350,9 +359,10 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		break;
 	case VIRT_EV_DEVICE_REMOVED:
 	case VIRT_EV_MEMORY_FAILURE:
-		log_full(LOG_NOTICE, &(LogFields){ .domain = ev->domain }, "libvirt: %s of domain %s %s %s",
-			ev->type == VIRT_EV_DEVICE_REMOVED ? "device removed" : "memory failure", ev->domain, ev->alias,
-			ev->detail);
+		log_full(LOG_NOTICE, &(LogFields){.domain = ev->domain},
+			"libvirt: %s of domain %s %s %s",
+			ev->type == VIRT_EV_DEVICE_REMOVED ? "device removed" : "memory failure",
+			ev->domain, ev->alias, ev->detail);
 		break;
 	}
 }
@@ -372,13 +382,16 @@ int manager_start(Manager *m)
 	/* Before the scan: what happens during it is heard. */
 	r = uevent_start(m);
 	if (r < 0)
-		log_warning("Cannot listen to the kernel's events (%s): changes of devices are seen at a reload only.", strerror(-r));
+		log_warning(
+			"Cannot listen to the kernel's events (%s): changes of devices are seen at a reload only.",
+			strerror(-r));
 	r = load(m);
 	if (r >= 0)
 		r = recover(m);
 	if (r < 0)
 		return r;
-	r = m->virt_ops->start(m->virt_ops->userdata, m->exec, m->config.libvirt_uri, on_virt, m, &m->virt);
+	r = m->virt_ops->start(
+		m->virt_ops->userdata, m->exec, m->config.libvirt_uri, on_virt, m, &m->virt);
 	if (r < 0)
 		return r;
 	return bus_start(m);

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Everything the daemon knows, owned by the main thread. Ledger first, memory second: a transition is built as a PmlTxn, applied
- * in EXEC_LEDGER, and taken over into these structures when it is on the disk (towards the fence: when it is marked in /run).
+ * Everything the daemon knows, owned by the main thread. Ledger first, memory second: a transition
+ * is built as a PmlTxn, applied in EXEC_LEDGER, and taken over into these structures when it is on
+ * the disk (towards the fence: when it is marked in /run).
  */
 
 #include <stdbool.h>
@@ -25,30 +26,34 @@ typedef struct OpError {
 } OpError;
 
 /* Fills *err; returns 1, so that a starter can `return op_error(…)`. */
-int op_error(OpError *err, const char *error, const char *format, ...) __attribute__((__format__(printf, 3, 4)));
+int op_error(OpError *err, const char *error, const char *format, ...)
+	__attribute__((__format__(printf, 3, 4)));
 
-/* A process that holds a fenced region: its pidfd is watched, its end is a reason to prove again. */
+/* A process that holds a fenced region: its pidfd is watched, its end is a reason to prove again.
+ */
 typedef struct Watch Watch;
 
 struct Region {
 	Manager *manager;
 	LIST_ENTRY(Region) regions;
 	char id[PML_NAME_LEN];
-	PmlRegion *host;        /* the newest scan's view; NULL while missing */
-	PmlRegion *last;        /* as host, and kept while missing: what a fence and a proof of a vanished device go by */
-	PmlExtent extent;       /* also while missing */
+	PmlRegion *host;  /* the newest scan's view; NULL while missing */
+	PmlRegion *last;  /* as host, and kept while missing: what a fence and a proof of a vanished
+			     device go by */
+	PmlExtent extent; /* also while missing */
 	PmlPresence presence;
 	PmlExtentRecord record; /* folded view of the ledger: content, owner, use, reason */
-	Lease *lease;           /* the lease that is not released, or NULL */
-	Job *job;               /* or NULL */
+	Lease *lease;		/* the lease that is not released, or NULL */
+	Job *job;		/* or NULL */
 	Watch *watches;
-	char *held_by; /* what the newest proof of an eviction said of those that are left; or NULL */
+	char *held_by; /* what the newest proof of an eviction said of those that are left; or NULL
+			*/
 	sd_event_source *retry; /* proves again on a clock where no holder can be watched */
 	uint64_t retry_usec;
-	char *path;             /* object path */
+	char *path;		 /* object path */
 	char name[PML_NAME_LEN]; /* "dax0.0"; the last one known while missing */
-	bool on_bus;            /* InterfacesAdded was sent */
-	bool presence_moved;    /* by the last scan */
+	bool on_bus;		 /* InterfacesAdded was sent */
+	bool presence_moved;	 /* by the last scan */
 };
 
 struct Lease {
@@ -59,7 +64,8 @@ struct Lease {
 	sd_event_source *deadline; /* runs while DRAINING */
 	char *path;
 	bool recorded; /* the ledger has it; false until `reserve` is on the disk */
-	/* Ahead of the ledger, by a mark in /run: lease_state() is the mark's, record.state the disk's. */
+	/* Ahead of the ledger, by a mark in /run: lease_state() is the mark's, record.state the
+	 * disk's. */
 	bool marked;
 	PmlLeaseState mark;
 	bool gone; /* released or never recorded: freed when no job has it */
@@ -67,7 +73,7 @@ struct Lease {
 };
 
 typedef struct Config {
-	const char *state_dir;   /* PML_STATE_DIR */
+	const char *state_dir;	 /* PML_STATE_DIR */
 	const char *runtime_dir; /* PML_RUNTIME_DIR */
 	const char *libvirt_uri; /* "qemu:///system" */
 	const char *media_helper;
@@ -75,10 +81,12 @@ typedef struct Config {
 	uint64_t proof_timeout_usec;  /* 10 s: no proof by then is `stuck` */
 	uint64_t deadline_max_usec;   /* 1 day: a longer one is refused */
 	unsigned max_leases_per_uid;
-	unsigned max_jobs;            /* asked for by others than root */
-	unsigned max_pending_per_uid; /* calls that wait for an authorization, a proof or the ledger */
+	unsigned max_jobs;	      /* asked for by others than root */
+	unsigned max_pending_per_uid; /* calls that wait for an authorization, a proof or the ledger
+				       */
 	unsigned max_pending;
-	uint32_t trusted_uid; /* is allowed everything without asking polkit: 0; tests set another */
+	uint32_t
+		trusted_uid; /* is allowed everything without asking polkit: 0; tests set another */
 	bool debug;
 } Config;
 
@@ -113,8 +121,9 @@ struct Manager {
 	unsigned n_pending;
 	sd_event_source *bus_retry;
 	uint64_t bus_retry_usec;
-	bool bus_ready;          /* the name is ours */
-	struct AfterFence *after_fence; /* machines that libvirt has yet to pause or destroy: after-fence.c */
+	bool bus_ready; /* the name is ours */
+	struct AfterFence
+		*after_fence; /* machines that libvirt has yet to pause or destroy: after-fence.c */
 	int uevent_fd;
 	sd_event_source *uevent_source;
 	void (*on_ready)(Manager *m); /* main.c: the bus name is there, or the bus is not */
@@ -124,19 +133,21 @@ struct Manager {
 
 void config_defaults(Config *c);
 
-/* Nothing is opened yet: virt_ops must be set, dax and scan may be replaced, before manager_start(). The event and strings of config are borrowed. */
+/* Nothing is opened yet: virt_ops must be set, dax and scan may be replaced, before
+ * manager_start(). The event and strings of config are borrowed. */
 int manager_new(sd_event *event, const Config *config, Manager **ret);
 /*
- * Opens the ledger (before anything else), loads it, the marks and the host, lets recover() decide, and starts libvirt, uevents and the
- * bus. -EUCLEAN: the ledger is corrupt or of a newer version, logged, nothing was changed.
+ * Opens the ledger (before anything else), loads it, the marks and the host, lets recover() decide,
+ * and starts libvirt, uevents and the bus. -EUCLEAN: the ledger is corrupt or of a newer version,
+ * logged, nothing was changed.
  */
 int manager_start(Manager *m);
 /* Releases nothing: what is leased stays leased. Waits for the ledger's last transaction. */
 Manager *manager_free(Manager *m);
 
 /*
- * Finds by region id, namespace UUID, device name, never by a path (a path may hang: bus-util.h resolves those in EXEC_WORK).
- * 0, -ENOENT, -ENOTUNIQ (a UUID that several carry).
+ * Finds by region id, namespace UUID, device name, never by a path (a path may hang: bus-util.h
+ * resolves those in EXEC_WORK). 0, -ENOENT, -ENOTUNIQ (a UUID that several carry).
  */
 int manager_find_region(Manager *m, const char *name, Region **ret);
 Region *manager_find_region_by_devno(Manager *m, dev_t devno);
@@ -144,7 +155,8 @@ Region *manager_find_region_by_extent(Manager *m, const PmlExtent *e); /* exactl
 /* By lease id, NULL if there is none. */
 Lease *manager_find_lease(Manager *m, const char *id);
 
-/* Scans the host soon, in EXEC_WORK; requests are coalesced. done (may be NULL) is called after a scan that began after this call. */
+/* Scans the host soon, in EXEC_WORK; requests are coalesced. done (may be NULL) is called after a
+ * scan that began after this call. */
 int manager_rescan(Manager *m, void (*done)(void *data, int r), void *data);
 
 /*
@@ -152,12 +164,15 @@ int manager_rescan(Manager *m, void (*done)(void *data, int r), void *data);
  *
  *	step's prepare (main):      ledger_change_init(&d->change, m, txn);
  *	step's run in EXEC_LEDGER:  return ledger_change_run(&d->change);
- *	step's done (main):         ledger_change_done(&d->change, r);  and then looks at r and d->change.why
+ *	step's done (main):         ledger_change_done(&d->change, r);  and then looks at r and
+ *d->change.why
  *
- * run applies the transaction and, when it is on the disk, reads all leases that are not released and all extents again (few
- * rows); done puts them into every Lease and Region, emits PropertiesChanged and logs what moved. Views come back in the order in which the
- * one ledger thread made them, so memory never goes back. A lease that was recorded and is in the view no more is released: its state
- * becomes RELEASED, region->lease NULL, and it is freed when the last job that has it ends.
+ * run applies the transaction and, when it is on the disk, reads all leases that are not released
+ *and all extents again (few rows); done puts them into every Lease and Region, emits
+ *PropertiesChanged and logs what moved. Views come back in the order in which the one ledger thread
+ *made them, so memory never goes back. A lease that was recorded and is in the view no more is
+ *released: its state becomes RELEASED, region->lease NULL, and it is freed when the last job that
+ *has it ends.
  */
 typedef struct LedgerChange {
 	Manager *manager;
@@ -170,12 +185,16 @@ typedef struct LedgerChange {
 	bool read;
 } LedgerChange;
 
-void ledger_change_init(LedgerChange *c, Manager *m, PmlTxn *txn); /* takes txn; *c was zero or done */
-int ledger_change_run(LedgerChange *c);            /* 0, PML_LEDGER_OVERLAP, PML_LEDGER_ILLEGAL, negative errno: repeat is possible */
-void ledger_change_done(LedgerChange *c, int r);   /* on success the txn is freed; on failure kept, so that run may be called again */
+void ledger_change_init(
+	LedgerChange *c, Manager *m, PmlTxn *txn); /* takes txn; *c was zero or done */
+int ledger_change_run(LedgerChange *c); /* 0, PML_LEDGER_OVERLAP, PML_LEDGER_ILLEGAL, negative
+					   errno: repeat is possible */
+void ledger_change_done(LedgerChange *c,
+	int r); /* on success the txn is freed; on failure kept, so that run may be called again */
 void ledger_change_clear(LedgerChange *c);
 /* Outside of jobs: all of the above in one. why is borrowed. Takes txn, also on failure. */
-int manager_apply(Manager *m, PmlTxn *txn, void (*done)(void *data, int r, const char *why), void *data);
+int manager_apply(
+	Manager *m, PmlTxn *txn, void (*done)(void *data, int r, const char *why), void *data);
 /* The named error for a result of ledger_change_run() that is not 0. */
 int ledger_op_error(OpError *err, int r, const char *why);
 void job_set_ledger_error(Job *job, int r, const char *why);
@@ -186,19 +205,24 @@ int region_new(Manager *m, const char *id, const char *name, const PmlExtent *ex
 Region *region_free(Region *r);
 /* Folds the ledger's rows over the region's extent again; true if anything changed. */
 bool region_refold(Region *r);
-/* Takes a newest scan over (does not take inv), presence steps, identity by extent, missing ones. */
+/* Takes a newest scan over (does not take inv), presence steps, identity by extent, missing ones.
+ */
 int regions_merge(Manager *m, const PmlInventory *inv);
-/* What the ledger knows of bytes that no present region covers is shown as missing regions; those without a past are dropped. */
+/* What the ledger knows of bytes that no present region covers is shown as missing regions; those
+ * without a past are dropped. */
 int regions_show_missing(Manager *m);
-/* Why it cannot be leased now, a sentence each; NULL-terminated, free with region_obstacles_free(). Empty: it can. */
+/* Why it cannot be leased now, a sentence each; NULL-terminated, free with region_obstacles_free().
+ * Empty: it can. */
 int region_obstacles(const Region *r, char ***ret);
 char **region_obstacles_free(char **l);
-/* 0, or 1 with the first obstacle as a named error; everything but the owner's question (NotClean) is in it. */
+/* 0, or 1 with the first obstacle as a named error; everything but the owner's question (NotClean)
+ * is in it. */
 int region_leasable(const Region *r, OpError *err);
 
 /* --- lease.c --- */
 
-/* In memory only, with record as given (its id is new); region->lease is set. Announced on the bus. */
+/* In memory only, with record as given (its id is new); region->lease is set. Announced on the bus.
+ */
 int lease_new(Manager *m, Region *region, const PmlLeaseRecord *record, bool recorded, Lease **ret);
 Lease *lease_free(Lease *l);
 PmlLeaseState lease_state(const Lease *l);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Why a region cannot be leased now: one list, for the property, and, by its first entry, for the refusal. */
+/* Why a region cannot be leased now: one list, for the property, and, by its first entry, for the
+ * refusal. */
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -63,8 +64,10 @@ static void add_lease(Obstacles *o, const Region *region, const Lease *l)
 	case PML_LEASE_ACTIVE:
 	case PML_LEASE_DRAINING:
 	case PML_LEASE_FENCING:
-		add(o, PML_ERROR_BUSY, "It is lent to %s (lease %s, %s); release or evict it first.",
-			domain[0] ? domain : "a machine", l->record.id, pml_lease_state_to_string(lease_state(l)));
+		add(o, PML_ERROR_BUSY,
+			"It is lent to %s (lease %s, %s); release or evict it first.",
+			domain[0] ? domain : "a machine", l->record.id,
+			pml_lease_state_to_string(lease_state(l)));
 		break;
 	case PML_LEASE_FENCED:
 		add(o, PML_ERROR_HELD,
@@ -91,16 +94,18 @@ static void add_use(Obstacles *o, const Region *r)
 
 	switch (rec->use) {
 	case PML_USE_QUARANTINED:
-		add(o, PML_ERROR_QUARANTINED, "It is quarantined (%s); when that is mended, lift the quarantine with a reason.",
+		add(o, PML_ERROR_QUARANTINED,
+			"It is quarantined (%s); when that is mended, lift the quarantine with a reason.",
 			rec->reason[0] ? rec->reason : "no reason recorded");
 		break;
 	case PML_USE_EVICTED:
 		if (r->watches)
-			add(o, PML_ERROR_HELD, "Processes that had it before are left; it is free when the last of them has ended "
-					       "(pmemlease verify names them).");
+			add(o, PML_ERROR_HELD,
+				"Processes that had it before are left; it is free when the last of them has ended "
+				"(pmemlease verify names them).");
 		else if (!r->lease)
-			add(o, PML_ERROR_NOT_LEASABLE, "It is kept offline%s%s; readmit it first.", rec->reason[0] ? ": " : "",
-				rec->reason);
+			add(o, PML_ERROR_NOT_LEASABLE, "It is kept offline%s%s; readmit it first.",
+				rec->reason[0] ? ": " : "", rec->reason);
 		break;
 	case PML_USE_LEASED:
 	case PML_USE_EVICTING:
@@ -123,16 +128,20 @@ static void add_content(Obstacles *o, const Region *r)
 	switch (rec->content) {
 	case PML_CONTENT_FOREIGN:
 		if (rec->owner[0])
-			add(o, PML_ERROR_FOREIGN, "It holds data of several owners (%s); scrub it, naming them all.", rec->owner);
+			add(o, PML_ERROR_FOREIGN,
+				"It holds data of several owners (%s); scrub it, naming them all.",
+				rec->owner);
 		else
 			add(o, PML_ERROR_FOREIGN,
 				"Nobody knows whose data it holds; adopt it for its owner, or scrub it.");
 		break;
 	case PML_CONTENT_SCRUBBING:
-		add(o, PML_ERROR_NOT_CLEAN, "A scrub of it was begun and has not ended; scrub it again.");
+		add(o, PML_ERROR_NOT_CLEAN,
+			"A scrub of it was begun and has not ended; scrub it again.");
 		break;
 	case PML_CONTENT_BLANK:
-	case PML_CONTENT_RETAINED: /* whether it is the lease's owner's is asked when that is known */
+	case PML_CONTENT_RETAINED: /* whether it is the lease's owner's is asked when that is known
+				    */
 	case _PML_CONTENT_MAX:
 	case _PML_CONTENT_INVALID:
 		break;
@@ -151,7 +160,9 @@ static void build(const Region *r, Obstacles *o)
 	if (r->lease)
 		add_lease(o, r, r->lease);
 	if (r->job)
-		add(o, PML_ERROR_BUSY, "The operation %s (job %" PRIu64 ") has it; wait for its end, or cancel it.",
+		add(o, PML_ERROR_BUSY,
+			"The operation %s (job %" PRIu64
+			") has it; wait for its end, or cancel it.",
 			r->job->kind->name, r->job->id);
 	if (r->record.use != PML_USE_QUARANTINED)
 		add_use(o, r);
@@ -160,8 +171,10 @@ static void build(const Region *r, Obstacles *o)
 		bits &= ~(uint32_t)(PML_OBSTACLE_UNBOUND | PML_OBSTACLE_NO_NODE);
 	for (unsigned i = 0; i < _PML_OBSTACLE_BITS; i++)
 		if (bits & (1U << i))
-			add(o, (1U << i) == PML_OBSTACLE_DUPLICATE_UUID ? PML_ERROR_AMBIGUOUS : PML_ERROR_NOT_LEASABLE, "%s",
-				pml_obstacle_explain((PmlObstacle)(1U << i)));
+			add(o,
+				(1U << i) == PML_OBSTACLE_DUPLICATE_UUID ? PML_ERROR_AMBIGUOUS
+									 : PML_ERROR_NOT_LEASABLE,
+				"%s", pml_obstacle_explain((PmlObstacle)(1U << i)));
 	add_content(o, r);
 }
 
@@ -198,7 +211,8 @@ int region_leasable(const Region *r, OpError *err)
 	build(r, &o);
 	e = o.r;
 	if (e == 0 && o.n > 0)
-		e = op_error(err, o.list[0].error, "%s: %s", r->name[0] ? r->name : r->id, o.list[0].text);
+		e = op_error(err, o.list[0].error, "%s: %s", r->name[0] ? r->name : r->id,
+			o.list[0].text);
 	obstacles_clear(&o);
 	return e;
 }

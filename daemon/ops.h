@@ -2,11 +2,12 @@
 #pragma once
 
 /*
- * The operations: what the bus objects, the uevents and libvirt's events start. Each file op-*.c holds one table of steps.
- * Everything here is called on the main thread.
+ * The operations: what the bus objects, the uevents and libvirt's events start. Each file op-*.c
+ * holds one table of steps. Everything here is called on the main thread.
  *
- * Starters return 0, a negative errno, or 1 with *err filled: a named error with a sentence for the caller. The bus has
- * checked the arguments' form (length, UTF-8, no control characters) and the caller's right; what depends on state is checked here.
+ * Starters return 0, a negative errno, or 1 with *err filled: a named error with a sentence for the
+ * caller. The bus has checked the arguments' form (length, UTF-8, no control characters) and the
+ * caller's right; what depends on state is checked here.
  */
 
 #include <stdbool.h>
@@ -14,32 +15,40 @@
 
 #include "manager.h"
 
-/* owner NULL: the domain's UUID. *ret_lease is in memory and on the bus at once, on the disk after the step `reserve`. */
-int op_lease_start(Manager *m, Region *region, const char *domain, const char *owner, PmlOnEnd on_end,
-	PmlAfterFence after_fence, uint32_t uid, Lease **ret_lease, Job **ret_job, OpError *err);
+/* owner NULL: the domain's UUID. *ret_lease is in memory and on the bus at once, on the disk after
+ * the step `reserve`. */
+int op_lease_start(Manager *m, Region *region, const char *domain, const char *owner,
+	PmlOnEnd on_end, PmlAfterFence after_fence, uint32_t uid, Lease **ret_lease, Job **ret_job,
+	OpError *err);
 
 /*
- * kind: "evict" or "release". deadline_usec counts from now, 0 fences at once. after_fence: < 0 leaves the lease's own policy
+ * kind: "evict" or "release". deadline_usec counts from now, 0 fences at once. after_fence: < 0
+ * leaves the lease's own policy
  * (_PML_AFTER_FENCE_INVALID).
  */
-int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadline_usec, bool keep_offline,
-	PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err);
-int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid, Job **ret_job, OpError *err);
+int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,
+	bool keep_offline, PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err);
+int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid,
+	Job **ret_job, OpError *err);
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err);
 
-/* Proves again, and clears and binds what is proved, where the region waits for that; else does nothing. 0 or negative errno. */
+/* Proves again, and clears and binds what is proved, where the region waits for that; else does
+ * nothing. 0 or negative errno. */
 int op_settle_kick(Region *region);
 
-/* A leased region was found unbound or gone by a scan. Called at every scan that finds it so: does nothing where a job has it. */
+/* A leased region was found unbound or gone by a scan. Called at every scan that finds it so: does
+ * nothing where a job has it. */
 void manager_region_lost(Region *region);
 /* libvirt: the domain has ended / is connected (again): everything must be read again. */
 void manager_domain_stopped(Manager *m, const char *uuid);
 void manager_libvirt_connected(Manager *m);
 
-/* After the ledger, the marks and the first scan are there, before the loop: finishes or undoes what an earlier run left. */
+/* After the ledger, the marks and the first scan are there, before the loop: finishes or undoes
+ * what an earlier run left. */
 int recover(Manager *m);
 
-/* At the daemon's end: forgets what waits for libvirt. A machine that is frozen stays so, which is safe, and is on the disk. */
+/* At the daemon's end: forgets what waits for libvirt. A machine that is frozen stays so, which is
+ * safe, and is on the disk. */
 void after_fence_free_all(Manager *m);
 
 /* Frees region->watches. */

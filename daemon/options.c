@@ -33,16 +33,25 @@ static int take_dir(const char **field, const char *what, const char *value)
 
 int options_parse(int argc, char *argv[], Config *config)
 {
-	enum { STATE_DIR = 256, RUNTIME_DIR, LIBVIRT_URI, MEDIA_HELPER, LIST_STEPS, DEBUG, HELP, VERSION };
+	enum {
+		STATE_DIR = 256,
+		RUNTIME_DIR,
+		LIBVIRT_URI,
+		MEDIA_HELPER,
+		LIST_STEPS,
+		DEBUG,
+		HELP,
+		VERSION
+	};
 	static const struct option options[] = {
-		{ "state-dir", required_argument, NULL, STATE_DIR },
-		{ "runtime-dir", required_argument, NULL, RUNTIME_DIR },
-		{ "libvirt-uri", required_argument, NULL, LIBVIRT_URI },
-		{ "media-helper", required_argument, NULL, MEDIA_HELPER },
-		{ "list-steps", no_argument, NULL, LIST_STEPS },
-		{ "debug", no_argument, NULL, DEBUG },
-		{ "help", no_argument, NULL, HELP },
-		{ "version", no_argument, NULL, VERSION },
+		{"state-dir", required_argument, NULL, STATE_DIR},
+		{"runtime-dir", required_argument, NULL, RUNTIME_DIR},
+		{"libvirt-uri", required_argument, NULL, LIBVIRT_URI},
+		{"media-helper", required_argument, NULL, MEDIA_HELPER},
+		{"list-steps", no_argument, NULL, LIST_STEPS},
+		{"debug", no_argument, NULL, DEBUG},
+		{"help", no_argument, NULL, HELP},
+		{"version", no_argument, NULL, VERSION},
 		{},
 	};
 	int c, r = 0;

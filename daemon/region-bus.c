@@ -13,7 +13,8 @@ static int append_extent(sd_bus_message *reply, const Region *r)
 
 	if (r->extent.size_bytes == 0)
 		return sd_bus_message_append(reply, "s", "");
-	return pml_extent_format(&r->extent, &s) < 0 ? -ENOMEM : sd_bus_message_append(reply, "s", s);
+	return pml_extent_format(&r->extent, &s) < 0 ? -ENOMEM
+						     : sd_bus_message_append(reply, "s", s);
 }
 
 static int append_dimms(sd_bus_message *reply, const Region *r)
@@ -40,7 +41,8 @@ static int append_obstacles(sd_bus_message *reply, const Region *r)
 
 static const char *fence_level(const Region *r)
 {
-	return pml_fence_level_to_string(r->host ? pml_fence_level(r->host, r->manager->dax) : PML_FENCE_NONE);
+	return pml_fence_level_to_string(
+		r->host ? pml_fence_level(r->host, r->manager->dax) : PML_FENCE_NONE);
 }
 
 static const char *or_empty(const char *s)
@@ -49,8 +51,8 @@ static const char *or_empty(const char *s)
 }
 
 #define REGION_GETTER(name, append)                                                                \
-	static int get_##name(sd_bus *bus, const char *path, const char *interface, const char *property, \
-		sd_bus_message *reply, void *userdata, sd_bus_error *error)                        \
+	static int get_##name(sd_bus *bus, const char *path, const char *interface,                \
+		const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *error)  \
 	{                                                                                          \
 		const Region *r = userdata;                                                        \
                                                                                                    \
@@ -60,12 +62,15 @@ static const char *or_empty(const char *s)
 
 REGION_GETTER(id, sd_bus_message_append(reply, "s", r->id))
 REGION_GETTER(name, sd_bus_message_append(reply, "s", r->name))
-REGION_GETTER(kind, sd_bus_message_append(reply, "s", pml_kind_to_string(HOST(r, pml_region_kind, PML_KIND_DEVDAX))))
+REGION_GETTER(kind, sd_bus_message_append(reply, "s",
+			    pml_kind_to_string(HOST(r, pml_region_kind, PML_KIND_DEVDAX))))
 REGION_GETTER(path, sd_bus_message_append(reply, "s", or_empty(HOST(r, pml_region_path, ""))))
 REGION_GETTER(uuid, sd_bus_message_append(reply, "s", or_empty(HOST(r, pml_region_uuid, ""))))
 REGION_GETTER(extent, append_extent(reply, r))
-REGION_GETTER(size, sd_bus_message_append(reply, "t", HOST(r, pml_region_size_bytes, r->extent.size_bytes)))
-REGION_GETTER(align, sd_bus_message_append(reply, "t", HOST(r, pml_region_align_bytes, UINT64_C(0))))
+REGION_GETTER(size,
+	sd_bus_message_append(reply, "t", HOST(r, pml_region_size_bytes, r->extent.size_bytes)))
+REGION_GETTER(
+	align, sd_bus_message_append(reply, "t", HOST(r, pml_region_align_bytes, UINT64_C(0))))
 REGION_GETTER(numa_node, sd_bus_message_append(reply, "i", HOST(r, pml_region_numa_node, -1)))
 REGION_GETTER(dimms, append_dimms(reply, r))
 REGION_GETTER(presence, sd_bus_message_append(reply, "s", pml_presence_to_string(r->presence)))
@@ -75,7 +80,9 @@ REGION_GETTER(owner, sd_bus_message_append(reply, "s", r->record.owner))
 REGION_GETTER(reason, sd_bus_message_append(reply, "s", r->record.reason))
 REGION_GETTER(obstacles, append_obstacles(reply, r))
 REGION_GETTER(fence_level, sd_bus_message_append(reply, "s", fence_level(r)))
-REGION_GETTER(binding, sd_bus_message_append(reply, "s", pml_binding_to_string(HOST(r, pml_region_binding, PML_BINDING_NONE))))
+REGION_GETTER(
+	binding, sd_bus_message_append(reply, "s",
+			 pml_binding_to_string(HOST(r, pml_region_binding, PML_BINDING_NONE))))
 REGION_GETTER(lease, sd_bus_message_append(reply, "o", r->lease ? r->lease->path : "/"))
 REGION_GETTER(job, sd_bus_message_append(reply, "o", r->job && r->job->path ? r->job->path : "/"))
 
@@ -83,17 +90,20 @@ REGION_GETTER(job, sd_bus_message_append(reply, "o", r->job && r->job->path ? r-
 
 const sd_bus_vtable region_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_METHOD_WITH_ARGS("Evict", SD_BUS_ARGS("t", deadline_usec, "a{sv}", options), SD_BUS_RESULT("o", job), bouncer_method,
+	SD_BUS_METHOD_WITH_ARGS("Evict", SD_BUS_ARGS("t", deadline_usec, "a{sv}", options),
+		SD_BUS_RESULT("o", job), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Scrub", SD_BUS_ARGS("s", discard_owner), SD_BUS_RESULT("o", job),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Adopt", SD_BUS_ARGS("s", owner), SD_BUS_NO_RESULT, bouncer_method,
 		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("Scrub", SD_BUS_ARGS("s", discard_owner), SD_BUS_RESULT("o", job), bouncer_method,
+	SD_BUS_METHOD_WITH_ARGS("Readmit", SD_BUS_NO_ARGS, SD_BUS_RESULT("o", job), bouncer_method,
 		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("Adopt", SD_BUS_ARGS("s", owner), SD_BUS_NO_RESULT, bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("Readmit", SD_BUS_NO_ARGS, SD_BUS_RESULT("o", job), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("Verify", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sv}", result), bouncer_method,
-		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("LiftQuarantine", SD_BUS_ARGS("s", reason), SD_BUS_NO_RESULT, bouncer_method,
-		SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_METHOD_WITH_ARGS("GetProof", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", proof), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Verify", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sv}", result),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("LiftQuarantine", SD_BUS_ARGS("s", reason), SD_BUS_NO_RESULT,
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("GetProof", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", proof),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_SIGNAL_WITH_ARGS("Resized", SD_BUS_ARGS("t", old_size, "t", new_size), 0),
 	SD_BUS_PROPERTY("Id", "s", get_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("Name", "s", get_name, 0, CHANGES),
@@ -136,8 +146,9 @@ void region_withdraw(Region *r)
 void region_changed(Region *r)
 {
 	if (r->manager->bus && r->on_bus)
-		(void)sd_bus_emit_properties_changed(r->manager->bus, r->path, PML_IF_REGION, "Name", "Kind", "Path", "Uuid", "Extent",
-			"Size", "Align", "NumaNode", "Dimms", "Presence", "Use", "Content", "Owner", "Reason", "Obstacles",
+		(void)sd_bus_emit_properties_changed(r->manager->bus, r->path, PML_IF_REGION,
+			"Name", "Kind", "Path", "Uuid", "Extent", "Size", "Align", "NumaNode",
+			"Dimms", "Presence", "Use", "Content", "Owner", "Reason", "Obstacles",
 			"FenceLevel", "Binding", "Lease", "Job", NULL);
 }
 
@@ -146,13 +157,16 @@ static Region *find(Manager *m, sd_bus_message *call, sd_bus_error *error)
 	Region *r = bus_region_of(m, sd_bus_message_get_path(call));
 
 	if (!r)
-		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION, "The region has gone; pmemlease regions lists those there are.");
+		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION,
+			"The region has gone; pmemlease regions lists those there are.");
 	return r;
 }
 
-static int reply_job(sd_bus_message *call, int r, const Job *job, const OpError *err, sd_bus_error *error)
+static int reply_job(
+	sd_bus_message *call, int r, const Job *job, const OpError *err, sd_bus_error *error)
 {
-	return r != 0 ? bus_op_error(error, r, err) : sd_bus_reply_method_return(call, "o", job->path);
+	return r != 0 ? bus_op_error(error, r, err)
+		      : sd_bus_reply_method_return(call, "o", job->path);
 }
 
 int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
@@ -160,8 +174,8 @@ int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 	const char *after_fence = NULL;
 	bool keep_offline = false;
 	const BusOption options[] = {
-		{ "keep-offline", BUS_OPTION_BOOL, &keep_offline },
-		{ "after-fence", BUS_OPTION_STRING, &after_fence },
+		{"keep-offline", BUS_OPTION_BOOL, &keep_offline},
+		{"after-fence", BUS_OPTION_STRING, &after_fence},
 		{},
 	};
 	PmlAfterFence policy = _PML_AFTER_FENCE_INVALID;
@@ -181,8 +195,10 @@ int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 	if (r < 0)
 		return r;
 	if (deadline_usec > m->config.deadline_max_usec)
-		return bus_error(error, PML_ERROR_INVALID, "The deadline is longer than a day; give a shorter one.");
-	r = op_evict_start(m, region, "evict", deadline_usec, keep_offline, policy, uid, &job, &err);
+		return bus_error(error, PML_ERROR_INVALID,
+			"The deadline is longer than a day; give a shorter one.");
+	r = op_evict_start(
+		m, region, "evict", deadline_usec, keep_offline, policy, uid, &job, &err);
 	return reply_job(call, r, job, &err, error);
 }
 
@@ -241,15 +257,19 @@ int region_bus_adopt(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 	if (r < 0)
 		return r;
 	if (strchr(owner, ','))
-		return bus_error(error, PML_ERROR_INVALID, "An owner's name has no comma: it separates owners.");
+		return bus_error(error, PML_ERROR_INVALID,
+			"An owner's name has no comma: it separates owners.");
 	if (region->extent.size_bytes == 0)
 		return bus_error(error, PML_ERROR_NOT_LEASABLE,
 			"Where the region's bytes lie cannot be told, so nothing can be recorded about them.");
 	if (region->lease || region->job)
-		return bus_error(error, PML_ERROR_BUSY, "The region is lent, or an operation has it; wait for its end.");
+		return bus_error(error, PML_ERROR_BUSY,
+			"The region is lent, or an operation has it; wait for its end.");
 	if (region->record.content != PML_CONTENT_FOREIGN || region->record.owner[0])
-		return bus_error(error, PML_ERROR_NOT_CLEAN, "The region's content is %s%s%s; only what nobody knows can be adopted.",
-			pml_content_to_string(region->record.content), region->record.owner[0] ? " of " : "", region->record.owner);
+		return bus_error(error, PML_ERROR_NOT_CLEAN,
+			"The region's content is %s%s%s; only what nobody knows can be adopted.",
+			pml_content_to_string(region->record.content),
+			region->record.owner[0] ? " of " : "", region->record.owner);
 	txn = txn_of(uid);
 	if (!txn)
 		return -ENOMEM;
@@ -278,13 +298,15 @@ int region_bus_lift_quarantine(Manager *m, sd_bus_message *call, uint32_t uid, s
 	if (region->record.use != PML_USE_QUARANTINED)
 		return bus_error(error, PML_ERROR_INVALID, "The region is not quarantined.");
 	if (region->job || (region->lease && region->lease->marked))
-		return bus_error(error, PML_ERROR_BUSY, "An operation has the region; wait for its end.");
+		return bus_error(
+			error, PML_ERROR_BUSY, "An operation has the region; wait for its end.");
 	txn = txn_of(uid);
 	if (!txn)
 		return -ENOMEM;
 	r = pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_LIFT, reason);
 	if (r >= 0 && region->lease && region->lease->record.state == PML_LEASE_STUCK)
-		r = pml_txn_lease_step(txn, &region->lease->record, PML_LEASE_EV_OPERATOR_RELEASE, reason);
+		r = pml_txn_lease_step(
+			txn, &region->lease->record, PML_LEASE_EV_OPERATOR_RELEASE, reason);
 	if (r < 0) {
 		pml_txn_free(txn);
 		return r;
@@ -320,11 +342,13 @@ static int verify_run(BusWork *work)
 	PmlProofRequest request = {
 		.region = w->host,
 		.dax = dax,
-		.rung = w->fenced ? pml_fence_level_to_string(pml_fence_level(w->host, dax)) : "none",
+		.rung = w->fenced ? pml_fence_level_to_string(pml_fence_level(w->host, dax))
+				  : "none",
 		.probe = w->fenced,
 		.deadline_usec = pml_now_usec(CLOCK_MONOTONIC) + w->timeout_usec,
 	};
-	int r = work->manager->prove ? work->manager->prove(&request, &w->proof) : pml_proof_collect(&request, &w->proof);
+	int r = work->manager->prove ? work->manager->prove(&request, &w->proof)
+				     : pml_proof_collect(&request, &w->proof);
 
 	return r < 0 ? r : pml_proof_to_json(w->proof, &w->json);
 }
@@ -335,13 +359,14 @@ static int verify_reply(BusWork *work, int r, sd_bus_error *error)
 	Region *region = NULL;
 
 	if (r < 0)
-		return bus_error(error, PML_ERROR_FAILED, "Nothing could be concluded: %s.", strerror(-r));
+		return bus_error(
+			error, PML_ERROR_FAILED, "Nothing could be concluded: %s.", strerror(-r));
 	r = sd_bus_reply_method_return(work->call, "a{sv}", 3, "verdict", "s",
-		pml_proof_verdict_to_string(pml_proof_verdict(w->proof)), "summary", "s", pml_proof_summary(w->proof), "proof",
-		"s", w->json);
+		pml_proof_verdict_to_string(pml_proof_verdict(w->proof)), "summary", "s",
+		pml_proof_summary(w->proof), "proof", "s", w->json);
 	/* Whoever asks has perhaps just ended a holder that no pidfd could be had of. */
-	if (pml_proof_verdict(w->proof) == PML_PROOF_CLEAR && manager_find_region(work->manager, w->region, &region) == 0 &&
-		!region->job)
+	if (pml_proof_verdict(w->proof) == PML_PROOF_CLEAR &&
+		manager_find_region(work->manager, w->region, &region) == 0 && !region->job)
 		(void)op_settle_kick(region);
 	return r;
 }
@@ -366,13 +391,15 @@ int region_bus_verify(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_err
 	if (!region)
 		return -ENOENT;
 	if (!region->host)
-		return bus_error(error, PML_ERROR_NOT_LEASABLE, "The region is not there, so nothing can be verified.");
+		return bus_error(error, PML_ERROR_NOT_LEASABLE,
+			"The region is not there, so nothing can be verified.");
 	w = proof_work(m, call, uid, region);
 	if (!w)
 		return -ENOMEM;
 	w->host = pml_region_ref(region->host);
-	w->fenced = (region->lease && (lease_state(region->lease) == PML_LEASE_FENCED || lease_state(region->lease) == PML_LEASE_STUCK)) ||
-		region->record.use == PML_USE_EVICTED;
+	w->fenced = (region->lease && (lease_state(region->lease) == PML_LEASE_FENCED ||
+					      lease_state(region->lease) == PML_LEASE_STUCK)) ||
+		    region->record.use == PML_USE_EVICTED;
 	w->timeout_usec = m->config.proof_timeout_usec;
 	w->work.run = verify_run;
 	w->work.reply = verify_reply;
@@ -392,9 +419,11 @@ static int get_proof_reply(BusWork *work, int r, sd_bus_error *error)
 	ProofWork *w = (ProofWork *)work;
 
 	if (r == -ENOENT)
-		return bus_error(error, PML_ERROR_INVALID, "No proof was recorded for this region: it was never fenced.");
+		return bus_error(error, PML_ERROR_INVALID,
+			"No proof was recorded for this region: it was never fenced.");
 	if (r < 0)
-		return bus_error(error, PML_ERROR_LEDGER, "The ledger cannot be read: %s.", strerror(-r));
+		return bus_error(
+			error, PML_ERROR_LEDGER, "The ledger cannot be read: %s.", strerror(-r));
 	return sd_bus_reply_method_return(work->call, "s", w->json);
 }
 

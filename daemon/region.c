@@ -30,7 +30,7 @@ static int region_yield_id(Manager *m, const char *id)
 	Region *r;
 	int e;
 
-	LIST_FOREACH(r, &m->regions, regions)
+	LIST_FOREACH (r, &m->regions, regions)
 		if (strcmp(r->id, id) == 0)
 			break;
 	if (!r)
@@ -92,24 +92,26 @@ bool region_refold(Region *r)
 
 	pml_extent_records_fold(r->manager->extents, r->manager->n_extents, &r->extent, &r->record);
 	if (before.content == r->record.content && before.use == r->record.use &&
-		strcmp(before.owner, r->record.owner) == 0 && strcmp(before.reason, r->record.reason) == 0)
+		strcmp(before.owner, r->record.owner) == 0 &&
+		strcmp(before.reason, r->record.reason) == 0)
 		return false;
 	if (before.use != r->record.use)
 		log_full(r->record.use == PML_USE_QUARANTINED ? LOG_WARNING : LOG_INFO,
-			&(LogFields){ .region = r->id,
+			&(LogFields){.region = r->id,
 				.state_old = pml_use_to_string(before.use),
 				.state_new = pml_use_to_string(r->record.use),
-				.message_id = PML_MESSAGE_REGION_STATE },
-			"Region %s is %s, was %s.", r->name[0] ? r->name : r->id, pml_use_to_string(r->record.use),
-			pml_use_to_string(before.use));
+				.message_id = PML_MESSAGE_REGION_STATE},
+			"Region %s is %s, was %s.", r->name[0] ? r->name : r->id,
+			pml_use_to_string(r->record.use), pml_use_to_string(before.use));
 	if (before.content != r->record.content)
 		log_full(LOG_INFO,
-			&(LogFields){ .region = r->id,
+			&(LogFields){.region = r->id,
 				.state_old = pml_content_to_string(before.content),
 				.state_new = pml_content_to_string(r->record.content),
-				.message_id = PML_MESSAGE_REGION_STATE },
+				.message_id = PML_MESSAGE_REGION_STATE},
 			"The content of region %s is %s, was %s.", r->name[0] ? r->name : r->id,
-			pml_content_to_string(r->record.content), pml_content_to_string(before.content));
+			pml_content_to_string(r->record.content),
+			pml_content_to_string(before.content));
 	return true;
 }
 
@@ -128,30 +130,34 @@ static void region_presence(Region *r, PmlPresenceEvent ev)
 		return;
 	e = pml_presence_step(from, ev, &r->presence);
 	if (e < 0) {
-		log_error("Region %s: presence %s does not lead on: %s.", r->id, pml_presence_to_string(from), strerror(-e));
+		log_error("Region %s: presence %s does not lead on: %s.", r->id,
+			pml_presence_to_string(from), strerror(-e));
 		return;
 	}
 	log_full(LOG_INFO,
-		&(LogFields){ .region = r->id,
+		&(LogFields){.region = r->id,
 			.state_old = pml_presence_to_string(from),
 			.state_new = pml_presence_to_string(r->presence),
-			.message_id = PML_MESSAGE_REGION_STATE },
-		"Region %s is %s, was %s.", r->name[0] ? r->name : r->id, pml_presence_to_string(r->presence),
-		pml_presence_to_string(from));
+			.message_id = PML_MESSAGE_REGION_STATE},
+		"Region %s is %s, was %s.", r->name[0] ? r->name : r->id,
+		pml_presence_to_string(r->presence), pml_presence_to_string(from));
 }
 
 static PmlPresenceEvent presence_of(const PmlRegion *host)
 {
-	PmlBinding serves = pml_region_kind(host) == PML_KIND_SYSRAM ? PML_BINDING_KMEM : PML_BINDING_DEVICE_DAX;
+	PmlBinding serves = pml_region_kind(host) == PML_KIND_SYSRAM ? PML_BINDING_KMEM
+								     : PML_BINDING_DEVICE_DAX;
 
 	return pml_region_binding(host) == serves ? PML_PRESENCE_EV_BOUND : PML_PRESENCE_EV_UNBOUND;
 }
 
 static bool host_differs(const PmlRegion *a, const PmlRegion *b)
 {
-	return !a || !b || pml_region_binding(a) != pml_region_binding(b) || pml_region_devno(a) != pml_region_devno(b) ||
-		pml_region_obstacles(a) != pml_region_obstacles(b) || pml_region_size_bytes(a) != pml_region_size_bytes(b) ||
-		strcmp(pml_region_name(a), pml_region_name(b)) != 0;
+	return !a || !b || pml_region_binding(a) != pml_region_binding(b) ||
+	       pml_region_devno(a) != pml_region_devno(b) ||
+	       pml_region_obstacles(a) != pml_region_obstacles(b) ||
+	       pml_region_size_bytes(a) != pml_region_size_bytes(b) ||
+	       strcmp(pml_region_name(a), pml_region_name(b)) != 0;
 }
 
 /* host: NULL where the scan did not find it. */
@@ -190,7 +196,7 @@ static Region *region_for_host(Manager *m, const PmlRegion *host)
 
 	if (e && e->size_bytes > 0)
 		return manager_find_region_by_extent(m, e);
-	LIST_FOREACH(r, &m->regions, regions)
+	LIST_FOREACH (r, &m->regions, regions)
 		if (r->extent.size_bytes == 0 && strcmp(r->id, pml_region_id(host)) == 0)
 			return r;
 	return NULL;
@@ -201,12 +207,12 @@ static bool inventory_has(const PmlInventory *inv, const Region *r)
 	PmlRegion *host;
 	size_t i;
 
-	pml_inventory_foreach(inv, i, host)
-	{
+	pml_inventory_foreach (inv, i, host) {
 		const PmlExtent *e = pml_region_extent(host);
 
 		if (e && e->size_bytes > 0 ? pml_extent_equal(e, &r->extent)
-					   : r->extent.size_bytes == 0 && strcmp(r->id, pml_region_id(host)) == 0)
+					   : r->extent.size_bytes == 0 &&
+						     strcmp(r->id, pml_region_id(host)) == 0)
 			return true;
 	}
 	return false;
@@ -229,14 +235,14 @@ int regions_merge(Manager *m, const PmlInventory *inv)
 		if (e < 0)
 			return e;
 	}
-	pml_inventory_foreach(inv, i, host)
-	{
+	pml_inventory_foreach (inv, i, host) {
 		static const PmlExtent nowhere;
 		const PmlExtent *extent = pml_region_extent(host);
 
 		r = region_for_host(m, host);
 		if (!r) {
-			e = region_new(m, pml_region_id(host), pml_region_name(host), extent ? extent : &nowhere, &r);
+			e = region_new(m, pml_region_id(host), pml_region_name(host),
+				extent ? extent : &nowhere, &r);
 			if (e < 0)
 				return e;
 		}
@@ -258,7 +264,7 @@ static bool region_is_named(const Manager *m, const Region *r)
 
 	if (r->job || r->lease)
 		return true;
-	LIST_FOREACH(l, &m->leases, leases)
+	LIST_FOREACH (l, &m->leases, leases)
 		if (l->region == r)
 			return true;
 	return false;
@@ -268,7 +274,7 @@ static bool overlaps_present(const Manager *m, const Region *r)
 {
 	const Region *o;
 
-	LIST_FOREACH(o, &m->regions, regions)
+	LIST_FOREACH (o, &m->regions, regions)
 		if (o->host && pml_extent_overlaps(&o->extent, &r->extent))
 			return true;
 	return false;
@@ -304,7 +310,7 @@ static int pieces_add(Pieces *p, const char *medium, uint64_t start, uint64_t en
 	if (!list)
 		return -ENOMEM;
 	p->list = list;
-	p->list[p->n] = (PmlExtent){ .start_bytes = start, .size_bytes = end - start };
+	p->list[p->n] = (PmlExtent){.start_bytes = start, .size_bytes = end - start};
 	(void)PML_STRCPY(p->list[p->n].medium, medium);
 	p->n++;
 	return 0;
@@ -322,7 +328,7 @@ static int pieces_uncovered(const Manager *m, const PmlExtent *row, Pieces *p)
 
 		rest.start_bytes = at;
 		rest.size_bytes = end - at;
-		LIST_FOREACH(r, &m->regions, regions)
+		LIST_FOREACH (r, &m->regions, regions)
 			if (pml_extent_overlaps(&r->extent, &rest) &&
 				(!first || r->extent.start_bytes < first->extent.start_bytes))
 				first = r;
@@ -342,7 +348,8 @@ int regions_show_missing(Manager *m)
 
 	for (r = LIST_FIRST(&m->regions); r; r = next) {
 		next = LIST_NEXT(r, regions);
-		if (!r->host && !region_is_named(m, r) && (!has_past(&r->record) || overlaps_present(m, r)))
+		if (!r->host && !region_is_named(m, r) &&
+			(!has_past(&r->record) || overlaps_present(m, r)))
 			region_free(r);
 	}
 	for (size_t i = 0; i < m->n_extents && e >= 0; i++)

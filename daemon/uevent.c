@@ -14,22 +14,26 @@ bool uevent_concerns_us(const char *buf, size_t n)
 	static const char key[] = "SUBSYSTEM=";
 	const char *end = buf + n;
 
-	/* "ACTION@DEVPATH", then KEY=VALUE, each with its end (Linux lib/kobject_uevent.c, kobject_uevent_env()). */
+	/* "ACTION@DEVPATH", then KEY=VALUE, each with its end (Linux lib/kobject_uevent.c,
+	 * kobject_uevent_env()). */
 	if (n == 0 || buf[n - 1] != '\0' || !strchr(buf, '@'))
 		return false;
 	for (const char *s = buf; s < end; s += strlen(s) + 1)
 		if (strncmp(s, key, sizeof(key) - 1) == 0)
-			return strcmp(s + sizeof(key) - 1, "dax") == 0 || strcmp(s + sizeof(key) - 1, "nd") == 0;
+			return strcmp(s + sizeof(key) - 1, "dax") == 0 ||
+			       strcmp(s + sizeof(key) - 1, "nd") == 0;
 	return false;
 }
 
-/* Only the kernel has port 0, and its credentials say uid 0, pid 0: another process could send to our port. */
+/* Only the kernel has port 0, and its credentials say uid 0, pid 0: another process could send to
+ * our port. */
 static bool from_kernel(const struct msghdr *h, const struct sockaddr_nl *from)
 {
 	const struct cmsghdr *c = CMSG_FIRSTHDR(h);
 	const struct ucred *cred;
 
-	if (from->nl_pid != 0 || !c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
+	if (from->nl_pid != 0 || !c || c->cmsg_level != SOL_SOCKET ||
+		c->cmsg_type != SCM_CREDENTIALS)
 		return false;
 	cred = (const struct ucred *)CMSG_DATA(c);
 	return cred->pid == 0 && cred->uid == 0;
@@ -43,7 +47,7 @@ static int on_uevent(sd_event_source *s, int fd, uint32_t revents, void *userdat
 	for (;;) {
 		char buf[8192], control[CMSG_SPACE(sizeof(struct ucred))];
 		struct sockaddr_nl from = {};
-		struct iovec iov = { buf, sizeof(buf) };
+		struct iovec iov = {buf, sizeof(buf)};
 		struct msghdr h = {
 			.msg_name = &from,
 			.msg_namelen = sizeof(from),
@@ -63,7 +67,8 @@ static int on_uevent(sd_event_source *s, int fd, uint32_t revents, void *userdat
 		}
 		if (n < 0)
 			break;
-		if (from_kernel(&h, &from) && !(h.msg_flags & MSG_TRUNC) && uevent_concerns_us(buf, (size_t)n))
+		if (from_kernel(&h, &from) && !(h.msg_flags & MSG_TRUNC) &&
+			uevent_concerns_us(buf, (size_t)n))
 			wanted = true;
 	}
 	if (wanted)
@@ -73,14 +78,15 @@ static int on_uevent(sd_event_source *s, int fd, uint32_t revents, void *userdat
 
 int uevent_start(Manager *m)
 {
-	struct sockaddr_nl addr = { .nl_family = AF_NETLINK, .nl_groups = KERNEL_GROUP };
+	struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = KERNEL_GROUP};
 	_cleanup_close_ int fd = -EBADF;
 	int one = 1, size = 1 << 20, r;
 
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
 	if (fd < 0)
 		return -errno;
-	/* A storm that does not fit is an overflow, which is handled; without CAP_NET_ADMIN the limit is the system's. */
+	/* A storm that does not fit is an overflow, which is handled; without CAP_NET_ADMIN the
+	 * limit is the system's. */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Every name that others see: bus, errors, polkit, paths, environment. One place, so that none is spelled twice. */
+/* Every name that others see: bus, errors, polkit, paths, environment. One place, so that none is
+ * spelled twice. */
 
 #define PML_BUS_NAME   "org.pmemlease1"
 #define PML_BUS_PATH   "/org/pmemlease1"
@@ -11,69 +12,76 @@
 #define PML_IF_JOB     PML_BUS_NAME ".Job"
 
 #define PML_PATH_REGION PML_BUS_PATH "/region"
-#define PML_PATH_LEASE  PML_BUS_PATH "/lease"
-#define PML_PATH_JOB    PML_BUS_PATH "/job"
+#define PML_PATH_LEASE	PML_BUS_PATH "/lease"
+#define PML_PATH_JOB	PML_BUS_PATH "/job"
 
 #define PML_ERROR(name) PML_BUS_NAME ".Error." name
 
-#define PML_ERROR_BUSY               PML_ERROR("Busy")             /* another operation or lease has it */
-#define PML_ERROR_HELD               PML_ERROR("Held")             /* an old holder lives */
+#define PML_ERROR_BUSY		     PML_ERROR("Busy") /* another operation or lease has it */
+#define PML_ERROR_HELD		     PML_ERROR("Held") /* an old holder lives */
 #define PML_ERROR_NO_SUCH_REGION     PML_ERROR("NoSuchRegion")
-#define PML_ERROR_AMBIGUOUS          PML_ERROR("Ambiguous")        /* a UUID that several regions carry */
-#define PML_ERROR_NO_SUCH_LEASE      PML_ERROR("NoSuchLease")
+#define PML_ERROR_AMBIGUOUS	     PML_ERROR("Ambiguous") /* a UUID that several regions carry */
+#define PML_ERROR_NO_SUCH_LEASE	     PML_ERROR("NoSuchLease")
 #define PML_ERROR_NO_SUCH_DOMAIN     PML_ERROR("NoSuchDomain")
 #define PML_ERROR_DOMAIN_NOT_RUNNING PML_ERROR("DomainNotRunning")
-#define PML_ERROR_DOMAIN_UNSUITED    PML_ERROR("DomainUnsuited")   /* no slots, cell, nvdimm support, acpi */
-#define PML_ERROR_NOT_LEASABLE       PML_ERROR("NotLeasable")      /* the region's own obstacles */
-#define PML_ERROR_NOT_CLEAN          PML_ERROR("NotClean")         /* another owner's data */
-#define PML_ERROR_FOREIGN            PML_ERROR("Foreign")
-#define PML_ERROR_QUARANTINED        PML_ERROR("Quarantined")
-#define PML_ERROR_STUCK              PML_ERROR("Stuck")
-#define PML_ERROR_STALE              PML_ERROR("Stale")            /* the name is another device now */
-#define PML_ERROR_WRONG_OWNER        PML_ERROR("WrongOwner")       /* scrub named another owner than the data's */
-#define PML_ERROR_GUEST_REFUSED      PML_ERROR("GuestRefused")
-#define PML_ERROR_NO_FENCE           PML_ERROR("NoFence")
-#define PML_ERROR_PINNED             PML_ERROR("Pinned")
-#define PML_ERROR_BAD_BLOCK          PML_ERROR("BadBlock")
-#define PML_ERROR_NODE_UNKNOWN       PML_ERROR("NodeUnknownToLibvirt")
-#define PML_ERROR_NO_LIBVIRT         PML_ERROR("LibvirtUnavailable")
-#define PML_ERROR_LEDGER             PML_ERROR("LedgerUnavailable")
-#define PML_ERROR_LIMIT              PML_ERROR("LimitsExceeded")
-#define PML_ERROR_INVALID            PML_ERROR("InvalidArgument")
-#define PML_ERROR_CANCELLED          PML_ERROR("Cancelled")
-#define PML_ERROR_FAILED             PML_ERROR("Failed")
+#define PML_ERROR_DOMAIN_UNSUITED                                                                  \
+	PML_ERROR("DomainUnsuited")			/* no slots, cell, nvdimm support, acpi */
+#define PML_ERROR_NOT_LEASABLE PML_ERROR("NotLeasable") /* the region's own obstacles */
+#define PML_ERROR_NOT_CLEAN    PML_ERROR("NotClean")	/* another owner's data */
+#define PML_ERROR_FOREIGN      PML_ERROR("Foreign")
+#define PML_ERROR_QUARANTINED  PML_ERROR("Quarantined")
+#define PML_ERROR_STUCK	       PML_ERROR("Stuck")
+#define PML_ERROR_STALE	       PML_ERROR("Stale") /* the name is another device now */
+#define PML_ERROR_WRONG_OWNER                                                                      \
+	PML_ERROR("WrongOwner") /* scrub named another owner than the data's */
+#define PML_ERROR_GUEST_REFUSED PML_ERROR("GuestRefused")
+#define PML_ERROR_NO_FENCE	PML_ERROR("NoFence")
+#define PML_ERROR_PINNED	PML_ERROR("Pinned")
+#define PML_ERROR_BAD_BLOCK	PML_ERROR("BadBlock")
+#define PML_ERROR_NODE_UNKNOWN	PML_ERROR("NodeUnknownToLibvirt")
+#define PML_ERROR_NO_LIBVIRT	PML_ERROR("LibvirtUnavailable")
+#define PML_ERROR_LEDGER	PML_ERROR("LedgerUnavailable")
+#define PML_ERROR_LIMIT		PML_ERROR("LimitsExceeded")
+#define PML_ERROR_INVALID	PML_ERROR("InvalidArgument")
+#define PML_ERROR_CANCELLED	PML_ERROR("Cancelled")
+#define PML_ERROR_FAILED	PML_ERROR("Failed")
 
-#define PML_ACTION_PREFIX        "org.pmemlease1."
-#define PML_ACTION_INSPECT       PML_ACTION_PREFIX "inspect"
-#define PML_ACTION_LEASE         PML_ACTION_PREFIX "lease"
-#define PML_ACTION_LEASE_OTHER   PML_ACTION_PREFIX "lease-other-owner"
-#define PML_ACTION_RELEASE       PML_ACTION_PREFIX "release"
-#define PML_ACTION_EVICT         PML_ACTION_PREFIX "evict"
-#define PML_ACTION_ADOPT         PML_ACTION_PREFIX "adopt"
-#define PML_ACTION_SCRUB         PML_ACTION_PREFIX "scrub"
-#define PML_ACTION_READMIT       PML_ACTION_PREFIX "readmit"
-#define PML_ACTION_QUARANTINE    PML_ACTION_PREFIX "lift-quarantine"
-#define PML_ACTION_MANAGE        PML_ACTION_PREFIX "manage"
+#define PML_ACTION_PREFIX      "org.pmemlease1."
+#define PML_ACTION_INSPECT     PML_ACTION_PREFIX "inspect"
+#define PML_ACTION_LEASE       PML_ACTION_PREFIX "lease"
+#define PML_ACTION_LEASE_OTHER PML_ACTION_PREFIX "lease-other-owner"
+#define PML_ACTION_RELEASE     PML_ACTION_PREFIX "release"
+#define PML_ACTION_EVICT       PML_ACTION_PREFIX "evict"
+#define PML_ACTION_ADOPT       PML_ACTION_PREFIX "adopt"
+#define PML_ACTION_SCRUB       PML_ACTION_PREFIX "scrub"
+#define PML_ACTION_READMIT     PML_ACTION_PREFIX "readmit"
+#define PML_ACTION_QUARANTINE  PML_ACTION_PREFIX "lift-quarantine"
+#define PML_ACTION_MANAGE      PML_ACTION_PREFIX "manage"
 
-#define PML_STATE_DIR   "/var/lib/pmemlease"
+#define PML_STATE_DIR	"/var/lib/pmemlease"
 #define PML_RUNTIME_DIR "/run/pmemlease"
 #define PML_LEDGER_FILE "ledger.sqlite"
-#define PML_MARKS_DIR   "marks"
+#define PML_MARKS_DIR	"marks"
 
 #define PML_ALIAS_PREFIX "ua-pmemlease-" /* libvirt keeps aliases that begin with "ua-" */
 
 /* Kinds of messages in the journal: MESSAGE_ID=. Never reused for another meaning. */
-#define PML_MESSAGE_LEASE_STATE   "070e7865edbe4cc28c96859e1e13bff0" /* a lease moved */
-#define PML_MESSAGE_REGION_STATE  "070e7865edbe4cc28c96859e1e13bff1" /* presence, use or content moved */
-#define PML_MESSAGE_STUCK         "070e7865edbe4cc28c96859e1e13bff2" /* a fence could not be proved */
-#define PML_MESSAGE_REGION_LOST   "070e7865edbe4cc28c96859e1e13bff3" /* a leased region was unbound or left behind our back */
-#define PML_MESSAGE_LEDGER_FAILED "070e7865edbe4cc28c96859e1e13bff4" /* the disk refused a write */
-#define PML_MESSAGE_JOB_FAILED    "070e7865edbe4cc28c96859e1e13bff5"
+#define PML_MESSAGE_LEASE_STATE "070e7865edbe4cc28c96859e1e13bff0" /* a lease moved */
+#define PML_MESSAGE_REGION_STATE                                                                   \
+	"070e7865edbe4cc28c96859e1e13bff1"		     /* presence, use or content moved */
+#define PML_MESSAGE_STUCK "070e7865edbe4cc28c96859e1e13bff2" /* a fence could not be proved */
+#define PML_MESSAGE_REGION_LOST                                                                    \
+	"070e7865edbe4cc28c96859e1e13bff3" /* a leased region was unbound or left behind our back  \
+					    */
+#define PML_MESSAGE_LEDGER_FAILED "070e7865edbe4cc28c96859e1e13bff4" /* the disk refused a write   \
+								      */
+#define PML_MESSAGE_JOB_FAILED	  "070e7865edbe4cc28c96859e1e13bff5"
 #define PML_MESSAGE_REFUSED_START "070e7865edbe4cc28c96859e1e13bff6" /* corrupt or newer ledger */
 
 #define PML_POLKIT_NAME "org.freedesktop.PolicyKit1"
 #define PML_POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
-#define PML_POLKIT_IF   "org.freedesktop.PolicyKit1.Authority"
+#define PML_POLKIT_IF	"org.freedesktop.PolicyKit1.Authority"
 
-/* In the daemon's environment: KIND/STEP/before or KIND/STEP/after, where it kills itself. For the crash tests. */
+/* In the daemon's environment: KIND/STEP/before or KIND/STEP/after, where it kills itself. For the
+ * crash tests. */
 #define PML_ENV_CRASH_AT "PMEMLEASED_CRASH_AT"

@@ -52,8 +52,8 @@ static int region_of_line(const char *line, PmlRegion **ret)
 	uint64_t start, size;
 	PmlRegionInfo info;
 
-	if (sscanf(line, "%63s %63s %" SCNi64 " %" SCNi64 " %u %u", name, uuid, (int64_t *)&start, (int64_t *)&size, &major_nr,
-		    &minor_nr) != 6)
+	if (sscanf(line, "%63s %63s %" SCNi64 " %" SCNi64 " %u %u", name, uuid, (int64_t *)&start,
+		    (int64_t *)&size, &major_nr, &minor_nr) != 6)
 		return -EBADMSG;
 	(void)snprintf(path, sizeof(path), "/dev/%s", name);
 	info = (PmlRegionInfo){
@@ -66,7 +66,9 @@ static int region_of_line(const char *line, PmlRegion **ret)
 		.size_bytes = size,
 		.align_bytes = 2 * MIB,
 		.phys_start = 0x100000000 + start,
-		.extent = { .medium = "iset:00000000000000aa", .start_bytes = start, .size_bytes = size },
+		.extent = {.medium = "iset:00000000000000aa",
+			.start_bytes = start,
+			.size_bytes = size},
 	};
 	return pml_region_new(&info, ret);
 }
@@ -79,7 +81,8 @@ int fake_host_scan(PmlInventory **ret)
 	size_t n = 0;
 	int r = 0;
 
-	while (f && n < ELEMENTSOF(regions) && fgets(line, sizeof(line), f) && (r = region_of_line(line, &regions[n])) >= 0)
+	while (f && n < ELEMENTSOF(regions) && fgets(line, sizeof(line), f) &&
+		(r = region_of_line(line, &regions[n])) >= 0)
 		n++;
 	if (r >= 0)
 		r = pml_inventory_new(regions, n, ret);

@@ -44,7 +44,8 @@ static void note_call(const char *op, const char *subject)
 		(void)fprintf(f, "%s %s\n", op, subject);
 }
 
-/* What every call does first: is noted, hangs if it is to, and answers what the test has written for it. */
+/* What every call does first: is noted, hangs if it is to, and answers what the test has written
+ * for it. */
 static bool scripted(const char *op, const char *subject, int *ret, char **ret_why)
 {
 	_cleanup_close_ int fifo = -EBADF;
@@ -128,7 +129,8 @@ static int fake_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **
 	return fclose(f) == 0 ? 0 : -errno;
 }
 
-static int fake_has_device(Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why)
+static int fake_has_device(
+	Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why)
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	char line[256];
@@ -146,7 +148,8 @@ static int fake_has_device(Virt *v, const char *uuid, const VirtMemory *mem, boo
 	return 0;
 }
 
-static int fake_pause(Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why)
+static int fake_pause(
+	Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why)
 {
 	int r;
 
@@ -178,7 +181,7 @@ static void post_connected(void *userdata)
 	Virt *v = userdata;
 
 	v->connected = true;
-	v->on_event(v->data, &(VirtEvent){ .type = VIRT_EV_CONNECTED });
+	v->on_event(v->data, &(VirtEvent){.type = VIRT_EV_CONNECTED});
 }
 
 static int on_events(sd_event_source *s, int fd, uint32_t revents, void *userdata)
@@ -191,7 +194,7 @@ static int on_events(sd_event_source *s, int fd, uint32_t revents, void *userdat
 		return 0;
 	buf[n] = '\0';
 	for (char *line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		VirtEvent ev = { .type = VIRT_EV_CONNECTED };
+		VirtEvent ev = {.type = VIRT_EV_CONNECTED};
 
 		if (strcmp(line, "disconnected") == 0)
 			ev.type = VIRT_EV_DISCONNECTED;
@@ -204,8 +207,8 @@ static int on_events(sd_event_source *s, int fd, uint32_t revents, void *userdat
 	return 0;
 }
 
-static int fake_start(void *userdata, Executors *x, const char *uri, void (*on_event)(void *data, const VirtEvent *ev), void *data,
-	Virt **ret)
+static int fake_start(void *userdata, Executors *x, const char *uri,
+	void (*on_event)(void *data, const VirtEvent *ev), void *data, Virt **ret)
 {
 	Virt *v = calloc(1, sizeof(*v));
 	char path[512];

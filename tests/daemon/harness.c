@@ -3,6 +3,7 @@
 #include <ftw.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -58,7 +59,8 @@ void harness_bus_start(Harness *h)
 		" \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n"
 		"<busconfig><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth><policy context=\"default\">"
 		"<allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/><allow send_type=\"method_call\"/>"
-		"<allow receive_type=\"signal\"/></policy></busconfig>\n",
+		"<allow receive_type=\"signal\"/><allow receive_type=\"method_call\"/><allow receive_type=\"method_return\"/>"
+		"<allow receive_type=\"error\"/></policy></busconfig>\n",
 		h->dir);
 	path_of(h, path, sizeof(path), "bus");
 	(void)unlink(path);
@@ -69,10 +71,13 @@ void harness_bus_start(Harness *h)
 	if (h->bus_pid == 0) {
 		char config[300], print[64];
 
+		/* A test that is killed leaves nobody behind who keeps its output open. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)snprintf(config, sizeof(config), "--config-file=%s", path);
 		(void)snprintf(print, sizeof(print), "--print-address=%d", fds[1]);
 		close(fds[0]);
-		execlp("dbus-daemon", "dbus-daemon", config, "--nofork", "--nopidfile", "--nosyslog", print, NULL);
+		execlp("dbus-daemon", "dbus-daemon", config, "--nofork", "--nopidfile",
+			"--nosyslog", print, NULL);
 		_exit(127);
 	}
 	close(fds[1]);
@@ -112,7 +117,8 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (sd_bus_message_peek_type(m, &type, NULL) > 0 && (type == 's' || type == 'o'))
 		(void)sd_bus_message_read_basic(m, type, &first);
 	if (h->n_signals < ELEMENTSOF(h->signals) &&
-		asprintf(&h->signals[h->n_signals], "%s %s %s", sd_bus_message_get_member(m), sd_bus_message_get_path(m), first) > 0)
+		asprintf(&h->signals[h->n_signals], "%s %s %s", sd_bus_message_get_member(m),
+			sd_bus_message_get_path(m), first) > 0)
 		h->n_signals++;
 	return 0;
 }
@@ -120,7 +126,8 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 void harness_connect(Harness *h)
 {
 	h->client = bus_new(h);
-	assert_true(sd_bus_add_match(h->client, NULL, "type='signal',path_namespace='" PML_BUS_PATH "'", on_signal, h) >= 0);
+	assert_true(sd_bus_add_match(h->client, NULL,
+			    "type='signal',path_namespace='" PML_BUS_PATH "'", on_signal, h) >= 0);
 }
 
 void harness_disconnect(Harness *h)
@@ -143,8 +150,8 @@ static int on_check(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	const char *kind, *name, *sender, *action, *cancel;
 	Harness *h = userdata;
 
-	assert_true(sd_bus_message_read(m, "(sa{sv})sa{ss}us", &kind, 1, &name, "s", &sender, &action, 0, &h->polkit_flags, &cancel) >
-		0);
+	assert_true(sd_bus_message_read(m, "(sa{sv})sa{ss}us", &kind, 1, &name, "s", &sender,
+			    &action, 0, &h->polkit_flags, &cancel) > 0);
 	assert_string_equal(kind, "system-bus-name");
 	assert_string_equal(name, "name");
 	h->polkit_asked++;
@@ -171,7 +178,8 @@ static int on_check(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static const sd_bus_vtable polkit_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_METHOD("CheckAuthorization", "(sa{sv})sa{ss}us", "(bba{ss})", on_check, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("CheckAuthorization", "(sa{sv})sa{ss}us", "(bba{ss})", on_check,
+		SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_VTABLE_END,
 };
 
@@ -183,7 +191,8 @@ void harness_polkit(Harness *h, PolkitMode mode)
 	if (mode == POLKIT_ABSENT || h->polkit)
 		return;
 	h->polkit = bus_new(h);
-	assert_true(sd_bus_add_object_vtable(h->polkit, NULL, PML_POLKIT_PATH, PML_POLKIT_IF, polkit_vtable, h) >= 0);
+	assert_true(sd_bus_add_object_vtable(h->polkit, NULL, PML_POLKIT_PATH, PML_POLKIT_IF,
+			    polkit_vtable, h) >= 0);
 	assert_true(sd_bus_request_name(h->polkit, PML_POLKIT_NAME, 0) >= 0);
 }
 
@@ -198,15 +207,16 @@ void harness_polkit_answer(Harness *h, bool yes)
 
 void harness_new(Harness *h)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 
-	*h = (Harness){ .dir = "/tmp/pmemlease-test-XXXXXX", .notify_fd = -EBADF };
+	*h = (Harness){.dir = "/tmp/pmemlease-test-XXXXXX", .notify_fd = -EBADF};
 	assert_non_null(mkdtemp(h->dir));
 	(void)snprintf(h->address, sizeof(h->address), "unix:path=%s/bus", h->dir);
 	assert_true(sd_event_new(&h->event) >= 0);
 	h->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_true(h->notify_fd >= 0);
-	path_of(h, addr.sun_path, sizeof(addr.sun_path), "notify");
+	assert_true((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%.64s/notify", h->dir) <
+		    sizeof(addr.sun_path));
 	assert_int_equal(bind(h->notify_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	harness_fifo(h, "events");
 	harness_bus_start(h);
@@ -220,6 +230,8 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
 
 void harness_free(Harness *h)
 {
+	if (!h)
+		return;
 	if (h->daemon_pid > 0)
 		harness_daemon_kill(h);
 	for (size_t i = 0; i < h->n_held; i++)
@@ -247,6 +259,7 @@ void harness_daemon_exec(Harness *h, bool trusted, const char *const *env)
 	assert_true(h->daemon_pid >= 0);
 	if (h->daemon_pid > 0)
 		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setenv("DBUS_SYSTEM_BUS_ADDRESS", h->address, 1);
 	setenv("NOTIFY_SOCKET", notify, 1);
 	setenv("PMEMLEASE_FAKE_DIR", h->dir, 1);
@@ -289,7 +302,7 @@ void harness_wait_notify(Harness *h, const char *line)
 	uint64_t end = pml_now_usec(CLOCK_MONOTONIC) + HARNESS_TIMEOUT_USEC;
 
 	for (;;) {
-		struct pollfd p = { .fd = h->notify_fd, .events = POLLIN };
+		struct pollfd p = {.fd = h->notify_fd, .events = POLLIN};
 		uint64_t now = pml_now_usec(CLOCK_MONOTONIC);
 		char buf[1024];
 		ssize_t n;
@@ -332,17 +345,20 @@ static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return 0;
 }
 
-static void call_v(Harness *h, Call *c, const char *path, const char *interface, const char *member, const char *types, va_list ap)
+static void call_v(Harness *h, Call *c, const char *path, const char *interface, const char *member,
+	const char *types, va_list ap)
 {
 	_cleanup_message_ sd_bus_message *m = NULL;
 
 	*c = (Call){};
-	assert_true(sd_bus_message_new_method_call(h->client, &m, PML_BUS_NAME, path, interface, member) >= 0);
+	assert_true(sd_bus_message_new_method_call(
+			    h->client, &m, PML_BUS_NAME, path, interface, member) >= 0);
 	assert_true(!types || sd_bus_message_appendv(m, types, ap) >= 0);
 	assert_true(sd_bus_call_async(h->client, NULL, m, on_reply, c, HARNESS_TIMEOUT_USEC) >= 0);
 }
 
-void harness_call_async(Harness *h, Call *c, const char *path, const char *interface, const char *member, const char *types, ...)
+void harness_call_async(Harness *h, Call *c, const char *path, const char *interface,
+	const char *member, const char *types, ...)
 {
 	va_list ap;
 
@@ -351,7 +367,8 @@ void harness_call_async(Harness *h, Call *c, const char *path, const char *inter
 	va_end(ap);
 }
 
-sd_bus_message *harness_call(Harness *h, const char *path, const char *interface, const char *member, const char *types, ...)
+sd_bus_message *harness_call(Harness *h, const char *path, const char *interface,
+	const char *member, const char *types, ...)
 {
 	va_list ap;
 	Call c;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A private bus, a daemon on it (pmemleased-fake), a client, and a polkit that says what the test wants. All in one
- * directory that is removed at the end.
+ * A private bus, a daemon on it (pmemleased-fake), a client, and a polkit that says what the test
+ * wants. All in one directory that is removed at the end.
  */
 
 #include <stdarg.h>
@@ -61,7 +61,8 @@ void harness_disconnect(Harness *h);
 void harness_polkit(Harness *h, PolkitMode mode);
 void harness_polkit_answer(Harness *h, bool yes);
 
-/* env: NAME=VALUE…, ends with NULL. Waits until it is READY. trusted: the test's own uid is allowed everything. */
+/* env: NAME=VALUE…, ends with NULL. Waits until it is READY. trusted: the test's own uid is allowed
+ * everything. */
 void harness_daemon_start(Harness *h, bool trusted, const char *const *env);
 /* The same, without waiting for READY. */
 void harness_daemon_exec(Harness *h, bool trusted, const char *const *env);
@@ -77,8 +78,10 @@ void harness_remove(Harness *h, const char *name);
 void harness_fifo(Harness *h, const char *name);
 
 /* Calls and waits for the reply, whatever it is; the message is the caller's. */
-sd_bus_message *harness_call(Harness *h, const char *path, const char *interface, const char *member, const char *types, ...);
-void harness_call_async(Harness *h, Call *c, const char *path, const char *interface, const char *member, const char *types, ...);
+sd_bus_message *harness_call(Harness *h, const char *path, const char *interface,
+	const char *member, const char *types, ...);
+void harness_call_async(Harness *h, Call *c, const char *path, const char *interface,
+	const char *member, const char *types, ...);
 void harness_wait(Harness *h, bool *flag);
 void harness_wait_signal(Harness *h, const char *prefix);
 void harness_signals_clear(Harness *h);
@@ -88,7 +91,8 @@ void harness_settle(Harness *h);
 #define assert_success(m)                                                                          \
 	do {                                                                                       \
 		if (sd_bus_message_is_method_error((m), NULL))                                     \
-			fail_msg("%s: %s", sd_bus_message_get_error(m)->name, sd_bus_message_get_error(m)->message); \
+			fail_msg("%s: %s", sd_bus_message_get_error(m)->name,                      \
+				sd_bus_message_get_error(m)->message);                             \
 	} while (0)
 #define assert_error(m, error_name)                                                                \
 	do {                                                                                       \

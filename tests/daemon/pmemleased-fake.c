@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The daemon with a fake host and a fake libvirt: everything but main.c and virt*.c is the real thing. */
+/* The daemon with a fake host and a fake libvirt: everything but main.c and virt*.c is the real
+ * thing. */
 
 #include <signal.h>
 #include <sysexits.h>
@@ -26,7 +27,8 @@ static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *
 
 int main(int argc, char *argv[])
 {
-	const char *dir = getenv("PMEMLEASE_FAKE_DIR"), *trusted = getenv("PMEMLEASE_FAKE_TRUSTED_UID");
+	const char *dir = getenv("PMEMLEASE_FAKE_DIR"),
+		   *trusted = getenv("PMEMLEASE_FAKE_TRUSTED_UID");
 	sd_event *event = NULL;
 	Manager *m = NULL;
 	Config config;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who may do what: polkit is asked without waiting for it, by the right action, and without it only root may. */
+/* Who may do what: polkit is asked without waiting for it, by the right action, and without it only
+ * root may. */
 
 #include <sys/wait.h>
 
@@ -18,8 +19,8 @@ static sd_bus_message *adopt(const char *owner)
 
 static void assert_content(const char *want)
 {
-	_cleanup_message_ sd_bus_message *reply =
-		harness_call(&h, region, "org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_REGION, "Content");
+	_cleanup_message_ sd_bus_message *reply = harness_call(&h, region,
+		"org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_REGION, "Content");
 	const char *content;
 
 	assert_success(reply);
@@ -62,14 +63,16 @@ static void test_challenge(void **state)
 
 static void test_interactive_flag_is_handed_on(void **state)
 {
-	_cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+	_cleanup_message_ sd_bus_message *m = NULL;
 
 	harness_polkit(&h, POLKIT_YES);
-	assert_true(sd_bus_message_new_method_call(h.client, &m, PML_BUS_NAME, region, PML_IF_REGION, "Adopt") >= 0);
+	assert_true(sd_bus_message_new_method_call(
+			    h.client, &m, PML_BUS_NAME, region, PML_IF_REGION, "Adopt") >= 0);
 	assert_true(sd_bus_message_append(m, "s", "somebody") >= 0);
 	assert_true(sd_bus_message_set_allow_interactive_authorization(m, 1) >= 0);
 	assert_true(sd_bus_send(h.client, m, NULL) >= 0);
-	harness_wait_signal(&h, "PropertiesChanged");
+	while (h.polkit_asked == 0)
+		assert_true(sd_event_run(h.event, HARNESS_TIMEOUT_USEC) > 0);
 	assert_int_equal(h.polkit_flags, 1);
 }
 
@@ -79,7 +82,8 @@ static void test_absent(void **state)
 
 	reply = adopt("somebody");
 	assert_error(reply, SD_BUS_ERROR_ACCESS_DENIED);
-	history = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "History", "sxu", "", (int64_t)0, 1);
+	history =
+		harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "History", "sxu", "", (int64_t)0, 1);
 	assert_error(history, SD_BUS_ERROR_ACCESS_DENIED);
 	/* What everybody may see needs no polkit. */
 	list = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "ListRegions", NULL);
@@ -160,6 +164,7 @@ static void test_gone_behind_the_answer(void **state)
 static void test_pending_calls_are_capped(void **state)
 {
 	Call calls[PENDING_PER_UID], more;
+	sd_bus *first;
 	_cleanup_message_ sd_bus_message *list = NULL;
 
 	harness_polkit(&h, POLKIT_SILENT);
@@ -173,6 +178,17 @@ static void test_pending_calls_are_capped(void **state)
 	sd_bus_message_unref(more.reply);
 	list = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "ListRegions", NULL);
 	assert_success(list);
+
+	/* Another connection of the same user has no more to spend. */
+	first = h.client;
+	harness_connect(&h);
+	harness_call_async(&h, &more, region, PML_IF_REGION, "Scrub", "s", "");
+	harness_wait(&h, &more.done);
+	assert_error(more.reply, PML_ERROR_LIMIT);
+	sd_bus_message_unref(more.reply);
+	sd_bus_close(h.client);
+	sd_bus_unref(h.client);
+	h.client = first;
 
 	harness_polkit_answer(&h, false);
 	for (size_t i = 0; i < PENDING_PER_UID; i++) {
@@ -188,23 +204,24 @@ static void test_pending_calls_are_capped(void **state)
 	sd_bus_message_unref(more.reply);
 }
 
-/* Arguments decide as well: naming whose data it is, and agreeing to its end, are privileges of their own. */
+/* Arguments decide as well: naming whose data it is, and agreeing to its end, are privileges of
+ * their own. */
 static void test_arguments_decide_the_action(void **state)
 {
 	static const struct {
 		const char *key, *value, *action;
 	} cases[] = {
-		{ "after-fence", "pause", PML_ACTION_LEASE },
-		{ "owner", "somebody", PML_ACTION_LEASE_OTHER },
-		{ "on-end", "keep", PML_ACTION_LEASE },
+		{"after-fence", "pause", PML_ACTION_LEASE},
+		{"owner", "somebody", PML_ACTION_LEASE_OTHER},
+		{"on-end", "keep", PML_ACTION_LEASE},
 	};
 
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
 		_cleanup_message_ sd_bus_message *reply = NULL;
 
 		harness_polkit(&h, POLKIT_NO);
-		reply = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0", "vm", 1, cases[i].key, "s",
-			cases[i].value);
+		reply = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0",
+			"vm", 1, cases[i].key, "s", cases[i].value);
 		assert_error(reply, SD_BUS_ERROR_ACCESS_DENIED);
 		assert_string_equal(h.polkit_action, cases[i].action);
 		assert_int_equal(h.polkit_asked, 1);
@@ -214,7 +231,8 @@ static void test_arguments_decide_the_action(void **state)
 	Call both;
 
 	harness_polkit(&h, POLKIT_SILENT);
-	harness_call_async(&h, &both, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0", "vm", 1, "on-end", "s", "scrub");
+	harness_call_async(&h, &both, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0",
+		"vm", 1, "on-end", "s", "scrub");
 	while (h.n_held == 0)
 		assert_true(sd_event_run(h.event, HARNESS_TIMEOUT_USEC) > 0);
 	assert_string_equal(h.polkit_action, PML_ACTION_LEASE);
@@ -232,7 +250,8 @@ static int setup(void **state)
 	const char *path;
 
 	harness_new(&h);
-	harness_write(&h, "regions", "dax0.0 11111111-0000-4000-8000-000000000000 0 0x40000000 1 7\n");
+	harness_write(
+		&h, "regions", "dax0.0 11111111-0000-4000-8000-000000000000 0 0x40000000 1 7\n");
 	harness_daemon_start(&h, false, NULL);
 	reply = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", "dax0.0");
 	assert_success(reply);
@@ -253,11 +272,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_yes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_challenge, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_interactive_flag_is_handed_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_interactive_flag_is_handed_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_absent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trusted_is_not_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_answer_holds_up_nobody, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_state_is_checked_behind_the_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_state_is_checked_behind_the_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone_behind_the_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pending_calls_are_capped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_arguments_decide_the_action, setup, teardown),

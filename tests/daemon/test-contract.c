@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The introspection files in dbus/ are the contract: the running daemon has exactly these members, and the bouncer knows each method. */
+/* The introspection files in dbus/ are the contract: the running daemon has exactly these members,
+ * and the bouncer knows each method. */
 
 #include <libxml/parser.h>
 
@@ -47,7 +48,8 @@ static void member_add(Members *m, xmlNode *node)
 		attr(arg, "name", name, sizeof(name));
 		attr(arg, "type", type, sizeof(type));
 		attr(arg, "direction", direction, sizeof(direction));
-		len += (size_t)snprintf(text + len, sizeof(text) - len, " %s:%s:%s", direction, name, type);
+		len += (size_t)snprintf(
+			text + len, sizeof(text) - len, " %s:%s:%s", direction, name, type);
 	}
 	assert_true(len < sizeof(text) && m->n < ELEMENTSOF(m->list));
 	m->list[m->n] = strdup(text);
@@ -65,7 +67,8 @@ static void members_of(xmlDoc *doc, const char *interface, Members *m)
 			continue;
 		attr(i, "name", name, sizeof(name));
 		for (xmlNode *n = i->children; n && strcmp(name, interface) == 0; n = n->next)
-			if (n->type == XML_ELEMENT_NODE && !xmlStrEqual(n->name, (const xmlChar *)"annotation"))
+			if (n->type == XML_ELEMENT_NODE &&
+				!xmlStrEqual(n->name, (const xmlChar *)"annotation"))
 				member_add(m, n);
 	}
 	xmlFreeDoc(doc);
@@ -96,7 +99,8 @@ static void check_interface(Harness *h, const char *path, const char *interface)
 	assert_success(reply);
 	assert_true(sd_bus_message_read(reply, "s", &xml) > 0);
 	members_of(contract(interface), interface, &want);
-	members_of(xmlReadMemory(xml, (int)strlen(xml), NULL, NULL, XML_PARSE_NONET), interface, &have);
+	members_of(xmlReadMemory(xml, (int)strlen(xml), NULL, NULL, XML_PARSE_NONET), interface,
+		&have);
 	for (size_t i = 0; i < want.n && i < have.n; i++)
 		assert_string_equal(have.list[i], want.list[i]);
 	assert_int_equal(have.n, want.n);
@@ -118,7 +122,8 @@ static void test_introspection(void **state)
 	check_interface(h, region_path, PML_IF_REGION);
 
 	/* A lease and a job are there for as long as libvirt does not answer. */
-	lease = harness_call(h, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0", DOMAIN_UUID, 0);
+	lease = harness_call(
+		h, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0", DOMAIN_UUID, 0);
 	assert_success(lease);
 	assert_true(sd_bus_message_read(lease, "oo", &lease_path, &job_path) > 0);
 	check_interface(h, lease_path, PML_IF_LEASE);
@@ -133,7 +138,8 @@ static void test_properties_are_readable(void **state)
 	unsigned n = 0;
 	int r;
 
-	reply = harness_call(h, PML_BUS_PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", NULL);
+	reply = harness_call(
+		h, PML_BUS_PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", NULL);
 	assert_success(reply);
 	assert_true(sd_bus_message_enter_container(reply, 'a', "{oa{sa{sv}}}") > 0);
 	while ((r = sd_bus_message_enter_container(reply, 'e', "oa{sa{sv}}")) > 0) {
@@ -151,7 +157,8 @@ static void test_properties_are_readable(void **state)
 
 static void test_bouncer_knows_every_method(void **state)
 {
-	static const char *const interfaces[] = { PML_IF_MANAGER, PML_IF_REGION, PML_IF_LEASE, PML_IF_JOB };
+	static const char *const interfaces[] = {
+		PML_IF_MANAGER, PML_IF_REGION, PML_IF_LEASE, PML_IF_JOB};
 	const char *interface, *member, *action;
 	size_t n_methods = 0, n_entries = 0;
 
@@ -167,9 +174,11 @@ static void test_bouncer_knows_every_method(void **state)
 				continue;
 			n_methods++;
 			for (size_t e = 0; bouncer_entry(e, &interface, &member, &action); e++)
-				found = found || (strcmp(interface, interfaces[i]) == 0 && strcmp(member, name) == 0);
+				found = found || (strcmp(interface, interfaces[i]) == 0 &&
+							 strcmp(member, name) == 0);
 			if (!found)
-				fail_msg("%s.%s is not in the bouncer's table", interfaces[i], name);
+				fail_msg(
+					"%s.%s is not in the bouncer's table", interfaces[i], name);
 		}
 		members_free(&m);
 	}
@@ -183,10 +192,13 @@ static int setup(void **state)
 	static Harness h;
 
 	harness_new(&h);
-	harness_write(&h, "regions", "dax0.0 11111111-0000-4000-8000-000000000000 0 0x40000000 1 7\n");
+	harness_write(
+		&h, "regions", "dax0.0 11111111-0000-4000-8000-000000000000 0 0x40000000 1 7\n");
 	harness_daemon_start(&h, true, NULL);
 	/* Adopted, so that it can be lent. */
-	sd_bus_message *region = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", "dax0.0"), *adopt;
+	sd_bus_message *region = harness_call(
+			       &h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", "dax0.0"),
+		       *adopt;
 	const char *path;
 
 	assert_success(region);

@@ -79,7 +79,8 @@ static void test_result_comes_back_on_the_loop(void **state)
 
 	for (int where = 0; where < _EXEC_MAX; where++) {
 		t = (Task){};
-		assert_int_equal(exec_submit(f->x, (ExecWhere)where, NULL, run_task, task_done, &t), 0);
+		assert_int_equal(
+			exec_submit(f->x, (ExecWhere)where, NULL, run_task, task_done, &t), 0);
 		wait_for(f->event, &t.done);
 		assert_int_equal(t.result, 42);
 		assert_false(pthread_equal(t.thread, pthread_self()));
@@ -90,14 +91,15 @@ static void test_one_key_is_in_order(void **state)
 {
 	Fixture *f = *state;
 	atomic_int order = 0;
-	Task t[20] = {}, other = { .order = NULL };
+	Task t[20] = {}, other = {.order = NULL};
 	sem_t gate;
 
 	sem_init(&gate, 0, 0);
 	for (size_t i = 0; i < ELEMENTSOF(t); i++) {
 		t[i].order = &order;
 		t[i].gate = i == 0 ? &gate : NULL;
-		assert_int_equal(exec_submit(f->x, EXEC_VIRT, "domain-a", run_task, task_done, &t[i]), 0);
+		assert_int_equal(
+			exec_submit(f->x, EXEC_VIRT, "domain-a", run_task, task_done, &t[i]), 0);
 	}
 	/* Another domain does not wait for this one. */
 	assert_int_equal(exec_submit(f->x, EXEC_VIRT, "domain-b", run_task, task_done, &other), 0);
@@ -113,7 +115,7 @@ static void test_one_key_is_in_order(void **state)
 /* A fence or a destroy begins whatever hangs, also in its own executor. */
 static void test_fence_and_urgent_never_queue(void **state)
 {
-	static const ExecWhere wheres[] = { EXEC_FENCE, EXEC_URGENT };
+	static const ExecWhere wheres[] = {EXEC_FENCE, EXEC_URGENT};
 	Fixture *f = *state;
 
 	for (size_t w = 0; w < ELEMENTSOF(wheres); w++) {
@@ -123,7 +125,9 @@ static void test_fence_and_urgent_never_queue(void **state)
 		sem_init(&gate, 0, 0);
 		for (size_t i = 0; i < ELEMENTSOF(hung); i++) {
 			hung[i].gate = &gate;
-			assert_int_equal(exec_submit(f->x, wheres[w], NULL, run_task, task_done, &hung[i]), 0);
+			assert_int_equal(
+				exec_submit(f->x, wheres[w], NULL, run_task, task_done, &hung[i]),
+				0);
 		}
 		assert_int_equal(exec_submit(f->x, wheres[w], NULL, run_task, task_done, &late), 0);
 		wait_for(f->event, &late.done);
@@ -145,7 +149,8 @@ static void test_ledger_is_one_thread(void **state)
 
 	for (size_t i = 0; i < ELEMENTSOF(t); i++) {
 		t[i].order = &order;
-		assert_int_equal(exec_submit(f->x, EXEC_LEDGER, NULL, run_task, task_done, &t[i]), 0);
+		assert_int_equal(
+			exec_submit(f->x, EXEC_LEDGER, NULL, run_task, task_done, &t[i]), 0);
 	}
 	wait_for(f->event, &t[9].done);
 	for (size_t i = 0; i < ELEMENTSOF(t); i++) {
@@ -170,7 +175,8 @@ static void test_free_waits_for_the_ledger_alone(void **state)
 	assert_int_equal(exec_submit(x, EXEC_WORK, NULL, run_task, task_done, &hung), 0);
 	for (size_t i = 0; i < ELEMENTSOF(ledger); i++) {
 		ledger[i].order = &order;
-		assert_int_equal(exec_submit(x, EXEC_LEDGER, NULL, run_task, task_done, &ledger[i]), 0);
+		assert_int_equal(
+			exec_submit(x, EXEC_LEDGER, NULL, run_task, task_done, &ledger[i]), 0);
 	}
 	assert_null(executors_free(x));
 	assert_int_equal(atomic_load(&order), ELEMENTSOF(ledger));
@@ -196,7 +202,7 @@ static void test_post_from_any_thread(void **state)
 {
 	Fixture *f = *state;
 	bool flag = false;
-	void *args[] = { f->x, &flag };
+	void *args[] = {f->x, &flag};
 	pthread_t thread;
 
 	assert_int_equal(pthread_create(&thread, NULL, poster, args), 0);
@@ -208,7 +214,8 @@ static void test_post_from_any_thread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_result_comes_back_on_the_loop, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_result_comes_back_on_the_loop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_key_is_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fence_and_urgent_never_queue, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ledger_is_one_thread, setup, teardown),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The daemon's life: ready, watched, stopped, killed between two steps, and without its bus, its libvirt or a ledger it can read. */
+/* The daemon's life: ready, watched, stopped, killed between two steps, and without its bus, its
+ * libvirt or a ledger it can read. */
 
 #include <signal.h>
 #include <sys/stat.h>
@@ -15,7 +16,8 @@ static Harness h;
 
 static char *region_path(void)
 {
-	_cleanup_message_ sd_bus_message *reply = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", UUID_A);
+	_cleanup_message_ sd_bus_message *reply =
+		harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", UUID_A);
 	const char *path;
 
 	assert_success(reply);
@@ -26,8 +28,8 @@ static char *region_path(void)
 static void assert_content(const char *want)
 {
 	_cleanup_free_ char *path = region_path();
-	_cleanup_message_ sd_bus_message *reply =
-		harness_call(&h, path, "org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_REGION, "Content");
+	_cleanup_message_ sd_bus_message *reply = harness_call(
+		&h, path, "org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_REGION, "Content");
 	const char *content;
 
 	assert_success(reply);
@@ -38,7 +40,8 @@ static void assert_content(const char *want)
 static void adopt(void)
 {
 	_cleanup_free_ char *path = region_path();
-	_cleanup_message_ sd_bus_message *reply = harness_call(&h, path, PML_IF_REGION, "Adopt", "s", "somebody");
+	_cleanup_message_ sd_bus_message *reply =
+		harness_call(&h, path, PML_IF_REGION, "Adopt", "s", "somebody");
 
 	assert_success(reply);
 }
@@ -57,7 +60,7 @@ static void test_stop(void **state)
 
 static void test_watchdog(void **state)
 {
-	static const char *const env[] = { "WATCHDOG_USEC=200000", NULL };
+	static const char *const env[] = {"WATCHDOG_USEC=200000", NULL};
 
 	harness_daemon_start(&h, true, env);
 	harness_wait_notify(&h, "WATCHDOG=1");
@@ -75,8 +78,8 @@ static void test_what_was_recorded_is_there_after_kill(void **state)
 	harness_daemon_kill(&h);
 	harness_write(&h, "regions", "%s", "");
 	harness_daemon_start(&h, true, NULL);
-	_cleanup_message_ sd_bus_message *reply = harness_call(
-		&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", "iset:00000000000000aa+0x0/0x40000000");
+	_cleanup_message_ sd_bus_message *reply = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER,
+		"GetRegion", "s", "iset:00000000000000aa+0x0/0x40000000");
 
 	assert_success(reply);
 }
@@ -84,7 +87,7 @@ static void test_what_was_recorded_is_there_after_kill(void **state)
 static void crash_at(const char *point, const char *content)
 {
 	char env[128];
-	const char *const list[] = { env, NULL };
+	const char *const list[] = {env, NULL};
 	_cleanup_free_ char *path = NULL;
 	int status;
 	Call c;
@@ -123,8 +126,9 @@ static void test_bus_restarts(void **state)
 	for (;;) {
 		_cleanup_message_ sd_bus_message *reply = NULL;
 
-		assert_true(sd_bus_call_method(h.client, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-				    "NameHasOwner", NULL, &reply, "s", PML_BUS_NAME) >= 0);
+		assert_true(sd_bus_call_method(h.client, "org.freedesktop.DBus",
+				    "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner",
+				    NULL, &reply, "s", PML_BUS_NAME) >= 0);
 		int owned;
 
 		assert_true(sd_bus_message_read(reply, "b", &owned) > 0);
@@ -197,7 +201,8 @@ static void test_ready_before_libvirt(void **state)
 
 	harness_write(&h, "down", "%s", "");
 	harness_daemon_start(&h, true, NULL);
-	reply = harness_call(&h, PML_BUS_PATH, "org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_MANAGER, "LibvirtConnected");
+	reply = harness_call(&h, PML_BUS_PATH, "org.freedesktop.DBus.Properties", "Get", "ss",
+		PML_IF_MANAGER, "LibvirtConnected");
 	assert_success(reply);
 	assert_true(sd_bus_message_read(reply, "v", "b", &connected) > 0);
 	assert_false(connected);
@@ -224,7 +229,8 @@ static void test_real_program_lists_its_steps(void **state)
 	assert_non_null(p);
 	while (fgets(line, sizeof(line), p)) {
 		n++;
-		lease += strcmp(line, "lease/reserve/before\n") == 0 || strcmp(line, "lease/reserve/after\n") == 0;
+		lease += strcmp(line, "lease/reserve/before\n") == 0 ||
+			 strcmp(line, "lease/reserve/after\n") == 0;
 	}
 	assert_int_equal(pclose(p), 0);
 	assert_true(n > 20);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Regions on the bus: they come, leave, change, and are found; what comes from outside is checked and refused by name. */
+/* Regions on the bus: they come, leave, change, and are found; what comes from outside is checked
+ * and refused by name. */
 
 #include "harness.h"
 
@@ -12,14 +13,16 @@ static Harness h;
 
 static void reload(void)
 {
-	_cleanup_message_ sd_bus_message *reply = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "Reload", NULL);
+	_cleanup_message_ sd_bus_message *reply =
+		harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "Reload", NULL);
 
 	assert_success(reply);
 }
 
 static char *region_path(const char *name)
 {
-	_cleanup_message_ sd_bus_message *reply = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", name);
+	_cleanup_message_ sd_bus_message *reply =
+		harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", name);
 	const char *path;
 
 	assert_success(reply);
@@ -29,8 +32,8 @@ static char *region_path(const char *name)
 
 static char *property(const char *path, const char *name)
 {
-	_cleanup_message_ sd_bus_message *reply =
-		harness_call(&h, path, "org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_REGION, name);
+	_cleanup_message_ sd_bus_message *reply = harness_call(
+		&h, path, "org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_REGION, name);
 	const char *value;
 
 	assert_success(reply);
@@ -47,8 +50,8 @@ static void assert_property(const char *path, const char *name, const char *want
 
 static bool has_obstacle(const char *path, const char *words)
 {
-	_cleanup_message_ sd_bus_message *reply =
-		harness_call(&h, path, "org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_REGION, "Obstacles");
+	_cleanup_message_ sd_bus_message *reply = harness_call(&h, path,
+		"org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_REGION, "Obstacles");
 	bool found = false;
 	const char *s;
 
@@ -62,7 +65,8 @@ static bool has_obstacle(const char *path, const char *words)
 
 static void adopt(const char *path, const char *owner)
 {
-	_cleanup_message_ sd_bus_message *reply = harness_call(&h, path, PML_IF_REGION, "Adopt", "s", owner);
+	_cleanup_message_ sd_bus_message *reply =
+		harness_call(&h, path, PML_IF_REGION, "Adopt", "s", owner);
 
 	assert_success(reply);
 }
@@ -72,23 +76,25 @@ static void test_finding(void **state)
 	static const struct {
 		const char *name, *error;
 	} cases[] = {
-		{ "dax9.9", PML_ERROR_NO_SUCH_REGION },
-		{ "", PML_ERROR_INVALID },
-		{ "dax0.0\n", PML_ERROR_INVALID },
-		{ "/nonexistent", PML_ERROR_NO_SUCH_REGION },
-		{ "/etc/passwd", PML_ERROR_NO_SUCH_REGION },
-		{ "/dev/null", PML_ERROR_NO_SUCH_REGION },
+		{"dax9.9", PML_ERROR_NO_SUCH_REGION},
+		{"", PML_ERROR_INVALID},
+		{"dax0.0\n", PML_ERROR_INVALID},
+		{"/nonexistent", PML_ERROR_NO_SUCH_REGION},
+		{"/etc/passwd", PML_ERROR_NO_SUCH_REGION},
+		{"/dev/null", PML_ERROR_NO_SUCH_REGION},
 	};
-	_cleanup_free_ char *by_name = region_path("dax0.0"), *by_id = region_path(UUID_A), *by_node = region_path("/dev/full");
+	_cleanup_free_ char *by_name = region_path("dax0.0"), *by_id = region_path(UUID_A),
+			    *by_node = region_path("/dev/full");
 
 	assert_string_equal(by_name, by_id);
 	assert_string_equal(by_name, by_node);
-	_cleanup_message_ sd_bus_message *lease = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetLease", "s", "dax0.0");
+	_cleanup_message_ sd_bus_message *lease =
+		harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetLease", "s", "dax0.0");
 
 	assert_error(lease, PML_ERROR_NO_SUCH_LEASE);
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-		_cleanup_message_ sd_bus_message *reply =
-			harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", cases[i].name);
+		_cleanup_message_ sd_bus_message *reply = harness_call(
+			&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", cases[i].name);
 
 		assert_error(reply, cases[i].error);
 	}
@@ -97,25 +103,31 @@ static void test_finding(void **state)
 static void test_bad_arguments(void **state)
 {
 	_cleanup_free_ char *path = region_path("dax0.0");
-	_cleanup_message_ sd_bus_message *unknown = NULL, *twice = NULL, *type = NULL, *word = NULL, *year = NULL, *text = NULL,
-					 *rows = NULL, *lease = NULL;
+	_cleanup_message_ sd_bus_message *unknown = NULL, *twice = NULL, *type = NULL, *word = NULL,
+					 *year = NULL, *text = NULL, *rows = NULL, *lease = NULL;
 
-	unknown = harness_call(&h, path, PML_IF_REGION, "Evict", "ta{sv}", (uint64_t)0, 1, "keep-online", "b", 1);
+	unknown = harness_call(
+		&h, path, PML_IF_REGION, "Evict", "ta{sv}", (uint64_t)0, 1, "keep-online", "b", 1);
 	assert_error(unknown, PML_ERROR_INVALID);
 	assert_non_null(strstr(sd_bus_message_get_error(unknown)->message, "keep-online"));
-	twice = harness_call(&h, path, PML_IF_REGION, "Evict", "ta{sv}", (uint64_t)0, 2, "keep-offline", "b", 1, "keep-offline", "b", 0);
+	twice = harness_call(&h, path, PML_IF_REGION, "Evict", "ta{sv}", (uint64_t)0, 2,
+		"keep-offline", "b", 1, "keep-offline", "b", 0);
 	assert_error(twice, PML_ERROR_INVALID);
-	type = harness_call(&h, path, PML_IF_REGION, "Evict", "ta{sv}", (uint64_t)0, 1, "keep-offline", "s", "yes");
+	type = harness_call(&h, path, PML_IF_REGION, "Evict", "ta{sv}", (uint64_t)0, 1,
+		"keep-offline", "s", "yes");
 	assert_error(type, PML_ERROR_INVALID);
-	word = harness_call(&h, path, PML_IF_REGION, "Evict", "ta{sv}", (uint64_t)0, 1, "after-fence", "s", "explode");
+	word = harness_call(&h, path, PML_IF_REGION, "Evict", "ta{sv}", (uint64_t)0, 1,
+		"after-fence", "s", "explode");
 	assert_error(word, PML_ERROR_INVALID);
-	year = harness_call(&h, path, PML_IF_REGION, "Evict", "ta{sv}", 365 * 24 * 3600 * USEC_PER_SEC, 0);
+	year = harness_call(
+		&h, path, PML_IF_REGION, "Evict", "ta{sv}", 365 * 24 * 3600 * USEC_PER_SEC, 0);
 	assert_error(year, PML_ERROR_INVALID);
 	text = harness_call(&h, path, PML_IF_REGION, "Adopt", "s", "a\tb");
 	assert_error(text, PML_ERROR_INVALID);
 	rows = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "History", "sxu", "", (int64_t)0, 0);
 	assert_error(rows, PML_ERROR_INVALID);
-	lease = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0", "vm", 1, "size", "s", "1G");
+	lease = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0", "vm",
+		1, "size", "s", "1G");
 	assert_error(lease, PML_ERROR_INVALID);
 	assert_property(path, "Use", "free");
 	assert_property(path, "Content", "foreign");
@@ -137,7 +149,8 @@ static void test_come_and_go(void **state)
 {
 	_cleanup_free_ char *b = NULL;
 
-	harness_write(&h, "regions", "dax0.0 " UUID_A " 0 " GIB " 1 7\ndax1.0 " UUID_B " " GIB " " GIB " 1 8\n");
+	harness_write(&h, "regions",
+		"dax0.0 " UUID_A " 0 " GIB " 1 7\ndax1.0 " UUID_B " " GIB " " GIB " 1 8\n");
 	reload();
 	harness_wait_signal(&h, "InterfacesAdded");
 	b = region_path("dax1.0");
@@ -147,12 +160,14 @@ static void test_come_and_go(void **state)
 	harness_write(&h, "regions", "dax0.0 " UUID_A " 0 " GIB " 1 7\n");
 	reload();
 	harness_wait_signal(&h, "InterfacesRemoved");
-	_cleanup_message_ sd_bus_message *gone = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", "dax1.0");
+	_cleanup_message_ sd_bus_message *gone =
+		harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", "dax1.0");
 
 	assert_error(gone, PML_ERROR_NO_SUCH_REGION);
 }
 
-/* A region that leaves does not forget whose data it holds, and whoever comes back over its bytes inherits that. */
+/* A region that leaves does not forget whose data it holds, and whoever comes back over its bytes
+ * inherits that. */
 static void test_missing_keeps_its_past(void **state)
 {
 	_cleanup_free_ char *a = region_path("dax0.0");
@@ -197,10 +212,12 @@ static void test_names_swapped(void **state)
 {
 	_cleanup_free_ char *a = region_path(UUID_A);
 
-	harness_write(&h, "regions", "dax0.0 " UUID_A " 0 " GIB " 1 7\ndax1.0 " UUID_B " " GIB " " GIB " 1 8\n");
+	harness_write(&h, "regions",
+		"dax0.0 " UUID_A " 0 " GIB " 1 7\ndax1.0 " UUID_B " " GIB " " GIB " 1 8\n");
 	reload();
 	adopt(a, "somebody");
-	harness_write(&h, "regions", "dax1.0 " UUID_A " 0 " GIB " 1 7\ndax0.0 " UUID_B " " GIB " " GIB " 1 8\n");
+	harness_write(&h, "regions",
+		"dax1.0 " UUID_A " 0 " GIB " 1 7\ndax0.0 " UUID_B " " GIB " " GIB " 1 8\n");
 	reload();
 	_cleanup_free_ char *was_b = region_path("dax0.0");
 
@@ -239,7 +256,8 @@ static void test_adopt_and_history(void **state)
 	assert_error(again, PML_ERROR_NOT_CLEAN);
 	assert_property(a, "Owner", "somebody");
 
-	history = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "History", "sxu", UUID_A, (int64_t)0, 100);
+	history = harness_call(
+		&h, PML_BUS_PATH, PML_IF_MANAGER, "History", "sxu", UUID_A, (int64_t)0, 100);
 	assert_success(history);
 	assert_true(sd_bus_message_enter_container(history, 'a', "(xtssssss)") > 0);
 	while (sd_bus_message_skip(history, "(xtssssss)") > 0)
@@ -250,7 +268,9 @@ static void test_adopt_and_history(void **state)
 static void test_lift_wants_a_quarantine(void **state)
 {
 	_cleanup_free_ char *a = region_path("dax0.0");
-	_cleanup_message_ sd_bus_message *lift = harness_call(&h, a, PML_IF_REGION, "LiftQuarantine", "s", "because"), *proof = NULL;
+	_cleanup_message_ sd_bus_message *lift = harness_call(&h, a, PML_IF_REGION,
+						 "LiftQuarantine", "s", "because"),
+					 *proof = NULL;
 
 	assert_error(lift, PML_ERROR_INVALID);
 	proof = harness_call(&h, a, PML_IF_REGION, "GetProof", NULL);
