@@ -247,6 +247,8 @@ static int virt_lookup(Virt *v, const char *name, VirtDomain *ret, char **ret_wh
 {
 	WorldDomain *d = find(name);
 
+	while (world->hang_lookup)
+		(void)poll(NULL, 0, 5);
 	if (world->libvirt_down)
 		return VIRT_UNAVAILABLE;
 	if (!d)

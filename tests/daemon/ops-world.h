@@ -31,6 +31,7 @@ typedef struct World {
 	atomic_int unbound_msec;     /* CLOCK_BOOTTIME of the last unbind */
 	atomic_int violations;       /* bound while an old holder lived; two machines that reach the memory */
 	atomic_bool hang_attach;     /* libvirt does not come back from an attach */
+	atomic_bool hang_lookup;
 	atomic_bool hang_pause;
 	atomic_bool libvirt_down;
 	atomic_bool refuse_attach;

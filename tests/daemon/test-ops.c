@@ -51,7 +51,7 @@ static int teardown(void **state)
 {
 	char command[128];
 
-	world->hang_attach = world->hang_pause = world->ledger_hangs = false;
+	world->hang_lookup = world->hang_attach = world->hang_pause = world->ledger_hangs = false;
 	assert_int_equal(world->violations, 0);
 	if (m)
 		stop();
@@ -592,6 +592,133 @@ static void test_libvirt_down_at_restart(void **state)
 	assert_false(world->bound);
 }
 
+static void test_hung_lookup(void **state)
+{
+	WorldEnd e;
+	uint64_t lease_job;
+
+	scrub("");
+	UNTIL(m->libvirt_connected);
+	world->hang_lookup = true;
+	assert_int_equal(try_lease("a", NULL), 0);
+	lease_job = job->id;
+	UNTIL(job->running);
+	/* Nothing was lent: the lease is forgotten, and the region is as it was. */
+	e = evict(0);
+	assert_string_equal(e.result, "done");
+	assert_null(region()->lease);
+	assert_int_equal(region()->record.use, PML_USE_FREE);
+	assert_int_equal(world->unbinds, 0);
+	world->hang_lookup = false;
+	e = finish(lease_job);
+	assert_string_equal(e.result, "cancelled");
+	lend("b");
+}
+
+static void test_evict_in_a_write(void **state)
+{
+	WorldEnd e;
+	uint64_t lease_job;
+
+	scrub("");
+	UNTIL(m->libvirt_connected);
+	/* Once in the reservation's write, once in the one that says `attaching`. */
+	for (int i = 0; i < 2; i++) {
+		const char *step = i == 0 ? "reserve" : "attaching";
+
+		assert_int_equal(try_lease("a", NULL), 0);
+		lease_job = job->id;
+		if (i == 0)
+			world->ledger_hangs = true;
+		else
+			UNTIL(region()->lease->record.state == PML_LEASE_RESERVED && region()->lease->recorded &&
+				(world->ledger_hangs = true));
+		UNTIL(job->running && pml_streq(job->kind->steps[job->step].name, step));
+		assert_int_equal(try_evict(0, false), 0);
+		world->ledger_hangs = false;
+		e = finish(job->id);
+		assert_string_equal(e.result, "done");
+		e = finish(lease_job);
+		assert_string_equal(e.result, "cancelled");
+		UNTIL(!region()->lease && !region()->job && region()->record.use == PML_USE_FREE && world->bound);
+		UNTIL(region()->presence == PML_PRESENCE_ONLINE && !m->rescan_running);
+		assert_false(world->domains[0].mapped);
+	}
+}
+
+static void test_too_late(void **state)
+{
+	scrub("");
+	lend("a");
+	world->hold_proof = true;
+	assert_int_equal(try_evict(0, false), 0);
+	UNTIL(lease_state(region()->lease) == PML_LEASE_FENCING);
+	assert_int_equal(job_cancel(job), -EBUSY);
+	refused(try_evict(0, false), PML_ERROR_BUSY);
+	world->hold_proof = false;
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
+}
+
+static void test_unbound_in_a_drain(void **state)
+{
+	WorldEnd e;
+
+	scrub("");
+	lend("a");
+	assert_int_equal(try_evict(3600 * USEC_PER_SEC, false), 0);
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING && job->waiting);
+	world->missing = true;
+	world->bound = false;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
+	world_domain_stop(0);
+	world->missing = false;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(!region()->lease && world->bound);
+}
+
+/* As if the lease were of the boot before. */
+static void age_lease(void)
+{
+	PmlLeaseRecord rec = region()->lease->record;
+	PmlTxn *txn = pml_txn_new("test");
+
+	(void)PML_STRCPY(rec.boot_id, "99999999-0000-0000-0000-000000000000");
+	assert_int_equal(pml_txn_lease_update(txn, &rec), 0);
+	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	UNTIL(strncmp(region()->lease->record.boot_id, "99999999", 8) == 0);
+}
+
+static void test_reboot(void **state)
+{
+	scrub("");
+	for (int missing = 0; missing < 2; missing++) {
+		lend("a");
+		world_write(0);
+		age_lease();
+		world_domain_stop(0);
+		world->missing = missing;
+		/* libvirt and the pidfd would say so; after a reboot nobody does. */
+		m = manager_free(m);
+		event = sd_event_unref(event);
+		start();
+		if (missing) {
+			UNTIL(!m->jobs);
+			assert_int_equal(LIST_FIRST(&m->leases)->record.state, PML_LEASE_ACTIVE);
+			world->missing = false;
+			assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+		}
+		UNTIL(!LIST_FIRST(&m->leases) && world->bound && !m->jobs && !m->rescan_running);
+		assert_int_equal(region()->record.use, PML_USE_FREE);
+		assert_int_equal(region()->record.content, PML_CONTENT_RETAINED);
+		assert_string_equal(region()->record.owner, WORLD_A);
+		world_domain_start(0);
+		UNTIL(region()->presence == PML_PRESENCE_ONLINE);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -616,6 +743,11 @@ int main(int argc, char **argv)
 		T(test_unleased),
 		T(test_bound_by_somebody),
 		T(test_libvirt_down_at_restart),
+		T(test_hung_lookup),
+		T(test_evict_in_a_write),
+		T(test_too_late),
+		T(test_unbound_in_a_drain),
+		T(test_reboot),
 	};
 	int r;
 
