@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * A guest that touches memory that was taken from it spins inside KVM, so the fence froze its machine. Here libvirt is asked to
- * pause it (or to destroy it, by the lease's policy), and it is thawed in the moment in which libvirt has answered. A task a
- * lease, outside of the eviction's job: a libvirt that hangs keeps neither the proof off the disk nor the job from its end.
+ * A guest that touches memory that was taken from it spins inside KVM, so the fence froze its
+ * machine. Here libvirt is asked to pause it (or to destroy it, by the lease's policy), and it is
+ * thawed in the moment in which libvirt has answered. A task a lease, outside of the eviction's
+ * job: a libvirt that hangs keeps neither the proof off the disk nor the job from its end.
  */
 
 #include "log.h"
@@ -84,9 +85,11 @@ static int after_fence_run(void *data)
 	}
 	if (!a->virt)
 		return VIRT_UNAVAILABLE;
-	/* Before a destroy too: a paused QEMU answers the polite signal, one that spins waits for the impolite. */
+	/* Before a destroy too: a paused QEMU answers the polite signal, one that spins waits for
+	 * the impolite. */
 	r = a->ops->pause(a->virt, a->domain, thaw, a, &a->why);
-	if (a->policy == PML_AFTER_FENCE_DESTROY && (r == 0 || r == VIRT_REFUSED || r == VIRT_AMBIGUOUS)) {
+	if (a->policy == PML_AFTER_FENCE_DESTROY &&
+		(r == 0 || r == VIRT_REFUSED || r == VIRT_AMBIGUOUS)) {
 		free(a->why);
 		a->why = NULL;
 		r = a->ops->destroy(a->virt, a->domain, &a->why);
@@ -97,7 +100,8 @@ static int after_fence_run(void *data)
 		thaw(a);
 	/* It runs, unpaused, with its memory gone. */
 	if (r != 0 && a->thawed && a->frozen && a->cgroup[0])
-		(void)pml_cgroup_freeze(a->cgroup, pml_now_usec(CLOCK_MONOTONIC) + a->freeze_timeout_usec);
+		(void)pml_cgroup_freeze(
+			a->cgroup, pml_now_usec(CLOCK_MONOTONIC) + a->freeze_timeout_usec);
 	return r;
 }
 
@@ -116,9 +120,11 @@ static void try_later(AfterFence *a)
 		a->retry_usec = RETRY_MAX_USEC;
 	sd_event_source_disable_unref(a->retry);
 	a->retry = NULL;
-	r = sd_event_add_time_relative(a->manager->event, &a->retry, CLOCK_BOOTTIME, a->retry_usec, 0, on_retry, a);
+	r = sd_event_add_time_relative(
+		a->manager->event, &a->retry, CLOCK_BOOTTIME, a->retry_usec, 0, on_retry, a);
 	if (r < 0)
-		log_error("Could not set a timer for domain %s, which stays frozen: %s.", a->domain_name, strerror(-r));
+		log_error("Could not set a timer for domain %s, which stays frozen: %s.",
+			a->domain_name, strerror(-r));
 }
 
 static void on_written(void *data, int r, const char *why)
@@ -165,11 +171,12 @@ static void write_thawed(AfterFence *a)
 static void on_run_done(void *data, int r)
 {
 	AfterFence *a = data;
-	LogFields fields = { .lease = a->lease, .domain = a->domain };
+	LogFields fields = {.lease = a->lease, .domain = a->domain};
 
 	a->running = false;
 	if (r == 0) {
-		log_full(LOG_NOTICE, &fields, "Domain %s is %s after its memory was taken.", a->domain_name,
+		log_full(LOG_NOTICE, &fields, "Domain %s is %s after its memory was taken.",
+			a->domain_name,
 			a->policy == PML_AFTER_FENCE_DESTROY ? "destroyed" : "paused");
 		a->over = true;
 		a->frozen = false;
@@ -177,9 +184,14 @@ static void on_run_done(void *data, int r)
 		write_thawed(a);
 		return;
 	}
-	log_full(LOG_WARNING, &fields, "Domain %s could not be %s after its memory was taken%s: %s. Trying again.",
+	log_full(LOG_WARNING, &fields,
+		"Domain %s could not be %s after its memory was taken%s: %s. Trying again.",
 		a->domain_name, a->policy == PML_AFTER_FENCE_DESTROY ? "destroyed" : "paused",
-		a->frozen ? ", and stays frozen" : "", a->why ? a->why : r < 0 ? strerror(-r) : r == VIRT_UNAVAILABLE ? "libvirt is not connected" : "libvirt gave no reason");
+		a->frozen ? ", and stays frozen" : "",
+		a->why			? a->why
+		: r < 0			? strerror(-r)
+		: r == VIRT_UNAVAILABLE ? "libvirt is not connected"
+					: "libvirt gave no reason");
 	free(a->why);
 	a->why = NULL;
 	try_later(a);
@@ -263,7 +275,8 @@ void after_fence_poke(Manager *m)
 
 void after_fence_free_all(Manager *m)
 {
-	/* One that an executor has is left to the end of the process, as whatever hangs in libvirt is. */
+	/* One that an executor has is left to the end of the process, as whatever hangs in libvirt
+	 * is. */
 	for (AfterFence *a = m->after_fence, *next; a; a = next) {
 		next = a->next;
 		if (!a->running && !a->writing)

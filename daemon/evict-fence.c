@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Mark, fence, prove: the part of an eviction that begins when its deadline passes, whatever libvirt, the guest, the ledger's
- * disk or the bus are doing. Nothing here may call any of them.
+ * Mark, fence, prove: the part of an eviction that begins when its deadline passes, whatever
+ * libvirt, the guest, the ledger's disk or the bus are doing. Nothing here may call any of them.
  */
 
 #include <poll.h>
@@ -12,13 +12,14 @@
 #include "ops-internal.h"
 #include "util.h"
 
-/* How long a machine may be looked for whose process was never learnt (its attach was still going on). */
+/* How long a machine may be looked for whose process was never learnt (its attach was still going
+ * on). */
 #define FIND_MACHINE_USEC USEC_PER_SEC
 
 int evict_mark_run(void *userdata)
 {
 	EvictData *d = userdata;
-	PmlMark mark = { .state = PML_LEASE_FENCING, .frozen = true };
+	PmlMark mark = {.state = PML_LEASE_FENCING, .frozen = true};
 	int r;
 
 	d->ran = true;
@@ -26,9 +27,11 @@ int evict_mark_run(void *userdata)
 		return 0;
 	(void)PML_STRCPY(mark.lease, d->rec.id);
 	r = pml_mark_write(d->marks_fd, &mark);
-	/* The ledger has the intent: without the mark a restart fences again, which is right too. */
+	/* The ledger has the intent: without the mark a restart fences again, which is right too.
+	 */
 	if (r < 0)
-		log_warning("Could not mark the fence of lease %s in /run: %s. Going on.", d->rec.id, strerror(-r));
+		log_warning("Could not mark the fence of lease %s in /run: %s. Going on.",
+			d->rec.id, strerror(-r));
 	return 0;
 }
 
@@ -38,8 +41,7 @@ static void take_machine(EvictData *d, const PmlProof *proof)
 	const PmlHolder *h;
 	size_t i;
 
-	pml_proof_foreach_holder(proof, i, h)
-	{
+	pml_proof_foreach_holder (proof, i, h) {
 		if (cgroup || pml_cgroup_of_machine(h->pid, &cgroup) < 0)
 			continue;
 		if (PML_STRCPY(d->rec.vmm_cgroup, cgroup) < 0)
@@ -104,8 +106,9 @@ int evict_fence_run(void *userdata)
 }
 
 /*
- * Unreachable and unexplained count as proved behind a fence that succeeded: what is unbound can be reached through no descriptor,
- * seen or in flight. It stays unbound until the last one is explained, which settle sees to.
+ * Unreachable and unexplained count as proved behind a fence that succeeded: what is unbound can be
+ * reached through no descriptor, seen or in flight. It stays unbound until the last one is
+ * explained, which settle sees to.
  */
 static bool proof_suffices(const EvictData *d, const PmlProof *proof)
 {
@@ -125,7 +128,7 @@ static bool proof_suffices(const EvictData *d, const PmlProof *proof)
 
 static void fence_again(EvictData *d)
 {
-	PmlFenceRequest req = { .region = d->host, .dax = d->manager->dax };
+	PmlFenceRequest req = {.region = d->host, .dax = d->manager->dax};
 	PmlFenceResult result;
 
 	/* The machine stays as the first fence left it. */
@@ -138,18 +141,21 @@ int evict_prove_run(void *userdata)
 {
 	EvictData *d = userdata;
 	uint64_t now = pml_now_usec(CLOCK_MONOTONIC), end = now + d->proof_timeout_usec;
-	PmlMark mark = { .state = PML_LEASE_STUCK, .frozen = d->fence.frozen };
+	PmlMark mark = {.state = PML_LEASE_STUCK, .frozen = d->fence.frozen};
 	int r = -ENODEV;
 
 	d->ran = true;
-	for (uint64_t pause_msec = 20; d->host && now < end; now = pml_now_usec(CLOCK_MONOTONIC), pause_msec *= 2) {
+	for (uint64_t pause_msec = 20; d->host && now < end;
+		now = pml_now_usec(CLOCK_MONOTONIC), pause_msec *= 2) {
 		d->proof = pml_proof_free(d->proof);
-		r = op_prove(d->manager, d->host, pml_fence_level_to_string(d->fence.level), true, end - now, &d->proof);
+		r = op_prove(d->manager, d->host, pml_fence_level_to_string(d->fence.level), true,
+			end - now, &d->proof);
 		d->proved = r >= 0 && proof_suffices(d, d->proof);
 		if (d->proved)
 			break;
 		fence_again(d);
-		/* Nobody announces that a page has gone from a table; the first repetitions come quickly. */
+		/* Nobody announces that a page has gone from a table; the first repetitions come
+		 * quickly. */
 		(void)poll(NULL, 0, (int)(pause_msec < 1000 ? pause_msec : 1000));
 	}
 	if (d->proof)
@@ -166,7 +172,8 @@ int evict_prove_run(void *userdata)
 		mark.proof_json = d->proof_json;
 		r = pml_mark_write(d->marks_fd, &mark);
 		if (r < 0)
-			log_warning("Could not mark the proof of lease %s in /run: %s.", d->rec.id, strerror(-r));
+			log_warning("Could not mark the proof of lease %s in /run: %s.", d->rec.id,
+				strerror(-r));
 	}
 	return 0;
 }

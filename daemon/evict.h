@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The data of an evict or release job; op-evict.c has the table, evict-fence.c what runs beside the main thread. */
+/* The data of an evict or release job; op-evict.c has the table, evict-fence.c what runs beside the
+ * main thread. */
 
 #include "manager.h"
 
@@ -10,22 +11,22 @@ typedef struct EvictData {
 	LedgerChange change;
 
 	/* --- how it began; main thread --- */
-	bool own;           /* the daemon's own: nobody asked */
-	bool forced;        /* nobody is asked: neither the ledger before the fence nor the guest */
-	bool must;          /* what began as asked for has become the daemon's own: no refusal stops it */
-	bool accepted;      /* the intent is on the disk already (after a restart) */
-	bool taking_over;   /* a lease job is in the middle of a write */
-	bool took_over;     /* a lease job was replaced */
+	bool own;    /* the daemon's own: nobody asked */
+	bool forced; /* nobody is asked: neither the ledger before the fence nor the guest */
+	bool must;   /* what began as asked for has become the daemon's own: no refusal stops it */
+	bool accepted;	  /* the intent is on the disk already (after a restart) */
+	bool taking_over; /* a lease job is in the middle of a write */
+	bool took_over;	  /* a lease job was replaced */
 	bool keep_offline;
-	uint64_t deadline_usec; /* CLOCK_BOOTTIME */
+	uint64_t deadline_usec;	   /* CLOCK_BOOTTIME */
 	PmlAfterFence after_fence; /* or _INVALID: the lease's own */
 	char reason[PML_REASON_MAX];
 	sd_event_source *timer; /* the record's back-off */
 	uint64_t retry_usec;
-	unsigned telling;   /* writes that nobody waits for until the record */
-	bool past_drain;    /* the deadline passed, or the guest has let go */
+	unsigned telling; /* writes that nobody waits for until the record */
+	bool past_drain;  /* the deadline passed, or the guest has let go */
 	bool cancel_written;
-	bool undone;        /* nothing was lent yet: nothing to fence */
+	bool undone; /* nothing was lent yet: nothing to fence */
 
 	/* --- read and written by the steps' run --- */
 	int marks_fd;
@@ -34,7 +35,7 @@ typedef struct EvictData {
 	PmlRegion *host;    /* NULL: never seen by this daemon */
 	uint64_t freeze_timeout_usec;
 	uint64_t proof_timeout_usec;
-	bool ran;           /* the step's run was reached: an executor may be out of threads */
+	bool ran; /* the step's run was reached: an executor may be out of threads */
 	PmlFenceResult fence;
 	int fence_r;
 	PmlProof *proof;

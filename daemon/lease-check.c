@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a lease looks at outside of the main thread: who holds the region before, and what QEMU really maps after. */
+/* What a lease looks at outside of the main thread: who holds the region before, and what QEMU
+ * really maps after. */
 
 #include <sys/stat.h>
 
@@ -58,7 +59,8 @@ int lease_node_check(const LeaseData *d)
 		return r;
 	if (binding != PML_BINDING_DEVICE_DAX)
 		return -ENXIO;
-	/* libvirt opens by path: not through a symbolic link that somebody put there, nor a node that means another device. */
+	/* libvirt opens by path: not through a symbolic link that somebody put there, nor a node
+	 * that means another device. */
 	if (lstat(pml_region_path(d->host), &st) < 0)
 		return -errno;
 	if (!S_ISCHR(st.st_mode) || st.st_rdev != pml_region_devno(d->host))
@@ -112,15 +114,17 @@ int lease_check_run(void *userdata)
 	r = op_prove(d->manager, d->host, "none", false, d->proof_timeout_usec, &d->proof);
 	if (r < 0)
 		return r;
-	pml_proof_foreach_holder(d->proof, i, h)
-	{
+	pml_proof_foreach_holder (d->proof, i, h) {
 		_cleanup_free_ char *cgroup = NULL;
-		bool it = d->checked_active ? h->pid == d->rec.vmm_pid && h->start_ticks == d->rec.vmm_start :
-					      is_machine_of(h->pid, d->rec.domain);
+		bool it = d->checked_active
+				  ? h->pid == d->rec.vmm_pid && h->start_ticks == d->rec.vmm_start
+				  : is_machine_of(h->pid, d->rec.domain);
 
 		if (!it || h->mapped_bytes < pml_region_size_bytes(d->host)) {
-			log_full(LOG_WARNING, &(LogFields){ .lease = d->rec.id, .region = d->rec.region },
-				"Process %d (%s) holds region %s as well.", (int)h->pid, h->command, d->rec.region);
+			log_full(LOG_WARNING,
+				&(LogFields){.lease = d->rec.id, .region = d->rec.region},
+				"Process %d (%s) holds region %s as well.", (int)h->pid, h->command,
+				d->rec.region);
 			continue;
 		}
 		d->mapped = true;
@@ -128,7 +132,8 @@ int lease_check_run(void *userdata)
 			continue;
 		d->rec.vmm_pid = h->pid;
 		d->rec.vmm_start = h->start_ticks;
-		if (pml_cgroup_of_machine(h->pid, &cgroup) < 0 || PML_STRCPY(d->rec.vmm_cgroup, cgroup) < 0)
+		if (pml_cgroup_of_machine(h->pid, &cgroup) < 0 ||
+			PML_STRCPY(d->rec.vmm_cgroup, cgroup) < 0)
 			d->rec.vmm_cgroup[0] = 0;
 	}
 	return 0;

@@ -10,11 +10,11 @@ typedef struct LeaseData {
 	LedgerChange change;
 
 	/* --- main thread --- */
-	Region *region;      /* also after an eviction took the job's place */
-	bool replaced;       /* an eviction has the region: what comes back late is only cleaned up */
-	bool orphan;         /* … and could not be started */
-	Job *evict;          /* waits for the write that was running */
-	bool attaching;      /* libvirt has been asked and has not answered */
+	Region *region; /* also after an eviction took the job's place */
+	bool replaced;	/* an eviction has the region: what comes back late is only cleaned up */
+	bool orphan;	/* … and could not be started */
+	Job *evict;	/* waits for the write that was running */
+	bool attaching; /* libvirt has been asked and has not answered */
 	bool checked_active; /* after a restart: an active lease, looked at again */
 	sd_event_source *timer;
 	uint64_t retry_usec;
@@ -39,17 +39,21 @@ typedef struct LeaseData {
 LeaseData *lease_data_new(Manager *m, Region *region);
 void lease_data_free(void *data);
 
-/* EXEC_WORK: what is really mapped, and by whom; fills vmm_pid, vmm_start, vmm_cgroup and `mapped`. */
+/* EXEC_WORK: what is really mapped, and by whom; fills vmm_pid, vmm_start, vmm_cgroup and `mapped`.
+ */
 int lease_check_run(void *data);
-/* EXEC_WORK: nobody holds the region, and its node is the device that was scanned. 0, 1: held; negative errno. */
+/* EXEC_WORK: nobody holds the region, and its node is the device that was scanned. 0, 1: held;
+ * negative errno. */
 int lease_holders_run(void *data);
-/* Any thread: the node at the region's path is the scanned device, bound to device_dax. 0, -ESTALE, -ENODEV, -ENXIO (unbound). */
+/* Any thread: the node at the region's path is the scanned device, bound to device_dax. 0, -ESTALE,
+ * -ENODEV, -ENXIO (unbound). */
 int lease_node_check(const LeaseData *d);
 int lease_change_run(void *data);
 /* Main thread: the step `active`, with what the check found. */
 JobNext lease_active_prepare(Job *job);
 
-/* True where an eviction has taken the region; the job's error is set. Every prepare and done asks this first. */
+/* True where an eviction has taken the region; the job's error is set. Every prepare and done asks
+ * this first. */
 bool lease_replaced(Job *job);
 /* Behind a write: lets the eviction go on that waits for it. */
 void lease_write_done(Job *job);

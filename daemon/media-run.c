@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Runs pmemlease-media: a process of its own, since it maps the region (a holder) and dies of SIGBUS when the region is
- * taken from it. Its lines come through a pipe, its end through a pidfd; both on the main thread.
+ * Runs pmemlease-media: a process of its own, since it maps the region (a holder) and dies of
+ * SIGBUS when the region is taken from it. Its lines come through a pipe, its end through a pidfd;
+ * both on the main thread.
  */
 
 #include <inttypes.h>
@@ -46,15 +47,17 @@ static void on_line(MediaRun *run, const char *line)
 		return;
 	run->has_result = true;
 	if (sscanf(line, "result ok %" SCNu64 " %" SCNu64, &a, &b) == 2)
-		run->report = (MediaReport){ .outcome = MEDIA_OK, .scrub_usec = a, .verify_usec = b };
+		run->report = (MediaReport){.outcome = MEDIA_OK, .scrub_usec = a, .verify_usec = b};
 	else if (sscanf(line, "result bad-block %" SCNu64 " %" SCNu64, &a, &b) == 2)
-		run->report = (MediaReport){ .outcome = MEDIA_BAD_BLOCK, .offset_bytes = a, .size_bytes = b };
+		run->report = (MediaReport){
+			.outcome = MEDIA_BAD_BLOCK, .offset_bytes = a, .size_bytes = b};
 	else if (sscanf(line, "result not-zero %" SCNu64, &a) == 1)
-		run->report = (MediaReport){ .outcome = MEDIA_NOT_ZERO, .offset_bytes = a };
+		run->report = (MediaReport){.outcome = MEDIA_NOT_ZERO, .offset_bytes = a};
 	else if (pml_streq(line, "result cancelled"))
-		run->report = (MediaReport){ .outcome = MEDIA_CANCELLED };
+		run->report = (MediaReport){.outcome = MEDIA_CANCELLED};
 	else if (sscanf(line, "result error %d", &error) == 1)
-		run->report = (MediaReport){ .outcome = MEDIA_ERROR, .error = error < 0 ? -error : error };
+		run->report =
+			(MediaReport){.outcome = MEDIA_ERROR, .error = error < 0 ? -error : error};
 	else
 		run->has_result = false;
 }
@@ -105,10 +108,12 @@ static int on_exit_event(sd_event_source *s, int fd, uint32_t revents, void *use
 	run->exit_source = sd_event_source_disable_unref(run->exit_source);
 	(void)waitid(P_PIDFD, (id_t)run->pidfd, &info, WEXITED);
 	run->reaped = true;
-	/* What it wrote before it ended is still in the pipe; ours is non-blocking, so a stray writer cannot hold us. */
+	/* What it wrote before it ended is still in the pipe; ours is non-blocking, so a stray
+	 * writer cannot hold us. */
 	while (read_output(run) > 0)
 		;
-	if (!run->has_result || (run->report.outcome == MEDIA_OK && (info.si_code != CLD_EXITED || info.si_status != 0)))
+	if (!run->has_result || (run->report.outcome == MEDIA_OK &&
+					(info.si_code != CLD_EXITED || info.si_status != 0)))
 		run->report = (MediaReport){
 			.outcome = MEDIA_ERROR,
 			.signal = info.si_code == CLD_EXITED ? 0 : info.si_status,
@@ -119,7 +124,8 @@ static int on_exit_event(sd_event_source *s, int fd, uint32_t revents, void *use
 }
 
 /* Between fork and exec: only what is safe there. */
-static void __attribute__((__noreturn__)) child(const char *helper, int fd, int output, char *const argv[], pid_t parent)
+static void __attribute__((__noreturn__))
+child(const char *helper, int fd, int output, char *const argv[], pid_t parent)
 {
 	sigset_t none;
 
@@ -139,8 +145,8 @@ static int spawn(MediaRun *run, const char *helper, int fd, uint64_t size_bytes)
 {
 	char fd_text[16], size_text[32];
 	_cleanup_close_ int write_end = -EBADF;
-	char *argv[] = { (char *)helper, (char *)"--fd", fd_text, (char *)"--size", size_text, (char *)"--mode",
-		(char *)"scrub", NULL };
+	char *argv[] = {(char *)helper, (char *)"--fd", fd_text, (char *)"--size", size_text,
+		(char *)"--mode", (char *)"scrub", NULL};
 	pid_t pid, parent = getpid();
 	int pipe_fds[2];
 
@@ -180,12 +186,18 @@ int media_run_start(sd_event *event, const char *helper, int fd, uint64_t size_b
 
 	if (!run)
 		return -ENOMEM;
-	*run = (MediaRun){ .output_fd = -EBADF, .pidfd = -EBADF, .progress = progress, .done = done, .data = data };
+	*run = (MediaRun){.output_fd = -EBADF,
+		.pidfd = -EBADF,
+		.progress = progress,
+		.done = done,
+		.data = data};
 	r = spawn(run, helper, device, size_bytes);
 	if (r >= 0)
-		r = sd_event_add_io(event, &run->output_source, run->output_fd, EPOLLIN, on_output, run);
+		r = sd_event_add_io(
+			event, &run->output_source, run->output_fd, EPOLLIN, on_output, run);
 	if (r >= 0)
-		r = sd_event_add_io(event, &run->exit_source, run->pidfd, EPOLLIN, on_exit_event, run);
+		r = sd_event_add_io(
+			event, &run->exit_source, run->pidfd, EPOLLIN, on_exit_event, run);
 	if (r < 0) {
 		(void)media_run_free(run);
 		return r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What begins an eviction: an operator, a tenant, the end of a domain, a device that somebody unbound, a restart. */
+/* What begins an eviction: an operator, a tenant, the end of a domain, a device that somebody
+ * unbound, a restart. */
 
 #include <inttypes.h>
 
@@ -23,8 +24,8 @@ static bool is_draining(const Job *job)
 	if (!is_evict(job))
 		return false;
 	step = job->kind->steps[job->step].name;
-	return pml_streq(step, "takeover") || pml_streq(step, "accept") || pml_streq(step, "drain") ||
-		pml_streq(step, "cancel");
+	return pml_streq(step, "takeover") || pml_streq(step, "accept") ||
+	       pml_streq(step, "drain") || pml_streq(step, "cancel");
 }
 
 static EvictData *evict_data_new(Manager *m)
@@ -58,9 +59,11 @@ static int start(Region *region, const JobKind *kind, uint32_t uid, EvictData *d
 		d->took_over = true;
 		d->taking_over = lease_job_yield(lease_job);
 	}
-	r = job_start(region->manager, kind, region, d->taking_over ? NULL : region->lease, uid, d, &job);
+	r = job_start(
+		region->manager, kind, region, d->taking_over ? NULL : region->lease, uid, d, &job);
 	if (r < 0) {
-		/* The lease job has lost the region: what it left is fenced by the daemon itself. */
+		/* The lease job has lost the region: what it left is fenced by the daemon itself.
+		 */
 		if (lease_job)
 			lease_job_set_successor(lease_job, NULL);
 		return r;
@@ -77,16 +80,18 @@ static int start(Region *region, const JobKind *kind, uint32_t uid, EvictData *d
 static void on_shortened(void *data, int r, const char *why)
 {
 	if (r != 0)
-		log_warning("A shorter deadline could not be recorded (%s); it holds while this daemon runs.",
+		log_warning(
+			"A shorter deadline could not be recorded (%s); it holds while this daemon runs.",
 			why ? why : strerror(r < 0 ? -r : EIO));
 }
 
 /*
- * A second evict may only hurry the first: an earlier deadline takes the place of the later one at once, in memory, since towards the fence the
- * disk is not waited for; a later one is refused, so that nobody's deadline is silently put off.
+ * A second evict may only hurry the first: an earlier deadline takes the place of the later one at
+ * once, in memory, since towards the fence the disk is not waited for; a later one is refused, so
+ * that nobody's deadline is silently put off.
  */
-static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline, PmlAfterFence after_fence,
-	uint32_t uid, Job **ret_job, OpError *err)
+static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline,
+	PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err)
 {
 	Job *job = region->job;
 	EvictData *d = job->data;
@@ -98,13 +103,16 @@ static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline
 
 	if (!is_draining(job) || d->forced)
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is being taken back now (job %" PRIu64 "). Wait for that job.", region->id, job->id);
+			"Region %s is being taken back now (job %" PRIu64 "). Wait for that job.",
+			region->id, job->id);
 	if (deadline_usec >= d->deadline_usec) {
 		uint64_t now = pml_now_usec(CLOCK_BOOTTIME);
 
-		(void)op_span(span, sizeof(span), d->deadline_usec > now ? d->deadline_usec - now : 0);
+		(void)op_span(
+			span, sizeof(span), d->deadline_usec > now ? d->deadline_usec - now : 0);
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is being taken back already (job %" PRIu64 ", %s left). Give an earlier deadline to hurry "
+			"Region %s is being taken back already (job %" PRIu64
+			", %s left). Give an earlier deadline to hurry "
 			"it, or cancel that job first.",
 			region->id, job->id, span);
 	}
@@ -125,7 +133,8 @@ static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline
 		pml_txn_free(txn);
 	}
 	/* A timer that cannot be moved bounds nothing. */
-	if (lease && lease->deadline && sd_event_source_set_time(lease->deadline, deadline_usec) < 0)
+	if (lease && lease->deadline &&
+		sd_event_source_set_time(lease->deadline, deadline_usec) < 0)
 		hurry(job);
 	*ret_job = job;
 	return 0;
@@ -150,25 +159,28 @@ static int refuse(Region *region, OpError *err)
 			region->id, region->record.reason);
 	if (job && !is_evict(job) && !lease_job_replaceable(job) && job->kind != &op_settle_kind)
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is busy with job %" PRIu64 " (%s). Wait for it, or cancel it, and evict again.", region->id,
-			job->id, job->kind->name);
+			"Region %s is busy with job %" PRIu64
+			" (%s). Wait for it, or cancel it, and evict again.",
+			region->id, job->id, job->kind->name);
 	if (lease)
 		return 0;
 	if (region->record.use == PML_USE_QUARANTINED)
 		return op_error(err, PML_ERROR_QUARANTINED,
-			"Region %s is quarantined (%s) and never lent; lift the quarantine with a reason first.", region->id,
-			region->record.reason);
+			"Region %s is quarantined (%s) and never lent; lift the quarantine with a reason first.",
+			region->id, region->record.reason);
 	if (region->record.use == PML_USE_EVICTED)
-		return op_error(err, PML_ERROR_BUSY, "Region %s is taken back and offline already%s%s.", region->id,
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s is taken back and offline already%s%s.", region->id,
 			region->record.reason[0] ? ": " : "", region->record.reason);
 	if (job && job->kind == &op_settle_kind)
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is being made ready again. Evict it again in a moment.", region->id);
+			"Region %s is being made ready again. Evict it again in a moment.",
+			region->id);
 	return 0;
 }
 
-int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadline_usec, bool keep_offline,
-	PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err)
+int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,
+	bool keep_offline, PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err)
 {
 	bool release = pml_streq(kind, "release");
 	uint64_t deadline;
@@ -183,8 +195,8 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 	deadline = pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
 
 	if (release && !region->lease)
-		return op_error(err, PML_ERROR_NO_SUCH_LEASE, "Region %s is not leased; there is nothing to release.",
-			region->id);
+		return op_error(err, PML_ERROR_NO_SUCH_LEASE,
+			"Region %s is not leased; there is nothing to release.", region->id);
 	if (is_evict(region->job))
 		return evict_again(region, deadline, keep_offline, after_fence, uid, ret_job, err);
 	r = refuse(region, err);
@@ -192,7 +204,8 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 		return r;
 	if (!region->lease && !region->host)
 		return op_error(err, PML_ERROR_NO_SUCH_REGION,
-			"Region %s is missing from this host; nothing can reach it here.", region->id);
+			"Region %s is missing from this host; nothing can reach it here.",
+			region->id);
 
 	d = evict_data_new(m);
 	if (!d)
@@ -203,7 +216,8 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 	(void)snprintf(d->reason, sizeof(d->reason), "kept offline: evicted by uid %u", uid);
 	r = start(region, release ? &op_release_kind : &op_evict_kind, uid, d, ret_job);
 	if (r == -EDQUOT)
-		return op_error(err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
+		return op_error(
+			err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
 	return r;
 }
 
@@ -217,13 +231,14 @@ static int on_force_again(sd_event_source *s, uint64_t usec, void *userdata)
 	return evict_force(region, "its domain has ended or its device is gone");
 }
 
-/* Something short has the region (a policy is being written); the reason will not be announced again. */
+/* Something short has the region (a policy is being written); the reason will not be announced
+ * again. */
 static int force_later(Region *region)
 {
 	sd_event_source_disable_unref(region->retry);
 	region->retry = NULL;
-	return sd_event_add_time_relative(region->manager->event, &region->retry, CLOCK_BOOTTIME, FORCE_RETRY_USEC, 1,
-		on_force_again, region);
+	return sd_event_add_time_relative(region->manager->event, &region->retry, CLOCK_BOOTTIME,
+		FORCE_RETRY_USEC, 1, on_force_again, region);
 }
 
 int evict_force(Region *region, const char *why)
@@ -240,10 +255,11 @@ int evict_force(Region *region, const char *why)
 	if (region->job && !lease_job_replaceable(region->job))
 		return force_later(region);
 	log_full(LOG_NOTICE,
-		&(LogFields){ .region = region->id,
+		&(LogFields){.region = region->id,
 			.lease = region->lease->record.id,
-			.domain = region->lease->record.domain },
-		"Taking region %s back from domain %s now: %s.", region->id, region->lease->record.domain_name, why);
+			.domain = region->lease->record.domain},
+		"Taking region %s back from domain %s now: %s.", region->id,
+		region->lease->record.domain_name, why);
 	d = evict_data_new(region->manager);
 	if (!d)
 		return -ENOMEM;
@@ -306,16 +322,17 @@ void manager_region_lost(Region *region)
 {
 	if (!region->lease || !may_have_mapping(region->lease))
 		return;
-	(void)evict_force(region,
-		region->presence == PML_PRESENCE_MISSING ? "its device has gone" : "somebody else unbound its device");
+	(void)evict_force(region, region->presence == PML_PRESENCE_MISSING
+					  ? "its device has gone"
+					  : "somebody else unbound its device");
 }
 
 void manager_domain_stopped(Manager *m, const char *uuid)
 {
 	Lease *lease;
 
-	LIST_FOREACH(lease, &m->leases, leases)
-		if (lease->region && lease->region->lease == lease && pml_streq(lease->record.domain, uuid) &&
-			may_have_mapping(lease))
+	LIST_FOREACH (lease, &m->leases, leases)
+		if (lease->region && lease->region->lease == lease &&
+			pml_streq(lease->record.domain, uuid) && may_have_mapping(lease))
 			(void)evict_force(lease->region, "its domain has ended");
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Taking a region back: evict, release, and what has the same end (the domain stopped, the device was unbound by somebody, a
- * lease failed half way). From `mark` to `prove` nothing waits for the ledger, libvirt or the bus.
+ * Taking a region back: evict, release, and what has the same end (the domain stopped, the device
+ * was unbound by somebody, a lease failed half way). From `mark` to `prove` nothing waits for the
+ * ledger, libvirt or the bus.
  */
 
 #include "evict.h"
@@ -38,7 +39,8 @@ static int resume_later(Job *job, uint64_t usec)
 
 	sd_event_source_disable_unref(d->timer);
 	d->timer = NULL;
-	return sd_event_add_time_relative(job->manager->event, &d->timer, CLOCK_BOOTTIME, usec, 1, on_timer, job);
+	return sd_event_add_time_relative(
+		job->manager->event, &d->timer, CLOCK_BOOTTIME, usec, 1, on_timer, job);
 }
 
 /* What was asked for last; the disk may not have it yet. */
@@ -86,9 +88,11 @@ static int accept_txn(Job *job, PmlTxn *txn)
 	rec = job->lease->record;
 	if (rec.state == PML_LEASE_RESERVED) {
 		d->undone = true;
-		r = pml_txn_lease_step(txn, &rec, PML_LEASE_EV_UNDO, "evicted before anything was asked of libvirt");
+		r = pml_txn_lease_step(txn, &rec, PML_LEASE_EV_UNDO,
+			"evicted before anything was asked of libvirt");
 		if (r >= 0)
-			r = pml_txn_use_step(txn, region->id, &rec.extent, PML_USE_EV_LEASE_UNDONE, NULL);
+			r = pml_txn_use_step(
+				txn, region->id, &rec.extent, PML_USE_EV_LEASE_UNDONE, NULL);
 		if (r >= 0 && d->keep_offline)
 			r = pml_txn_use_step(txn, region->id, &rec.extent, PML_USE_EV_EVICT, NULL);
 		return r;
@@ -159,7 +163,8 @@ static bool drain_over(const Job *job)
 {
 	const EvictData *d = job->data;
 
-	return d->forced || d->past_drain || !job->lease || pml_now_usec(CLOCK_BOOTTIME) >= d->deadline_usec;
+	return d->forced || d->past_drain || !job->lease ||
+	       pml_now_usec(CLOCK_BOOTTIME) >= d->deadline_usec;
 }
 
 static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata)
@@ -179,8 +184,8 @@ static int arm_deadline(Job *job)
 
 	sd_event_source_disable_unref(lease->deadline);
 	lease->deadline = NULL;
-	return sd_event_add_time(job->manager->event, &lease->deadline, CLOCK_BOOTTIME, d->deadline_usec, 1, on_deadline,
-		job);
+	return sd_event_add_time(job->manager->event, &lease->deadline, CLOCK_BOOTTIME,
+		d->deadline_usec, 1, on_deadline, job);
 }
 
 static void disarm_deadline(Job *job)
@@ -228,7 +233,8 @@ static void on_cancel_written(void *userdata, int r, const char *why)
 	if (r == 0) {
 		d->cancel_written = true;
 	} else {
-		log_warning("The cancellation of an eviction could not be recorded (%s); it goes on.",
+		log_warning(
+			"The cancellation of an eviction could not be recorded (%s); it goes on.",
 			why ? why : strerror(r < 0 ? -r : EIO));
 		job->cancelled = false;
 	}
@@ -247,7 +253,8 @@ static JobNext cancel_prepare(Job *job)
 	txn = op_txn_new_job(job, d->own);
 	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_DRAIN_CANCELLED, NULL) : -ENOMEM;
 	if (r >= 0)
-		r = pml_txn_use_step(txn, job->region->id, &rec.extent, PML_USE_EV_EVICT_CANCELLED, NULL);
+		r = pml_txn_use_step(
+			txn, job->region->id, &rec.extent, PML_USE_EV_EVICT_CANCELLED, NULL);
 	if (r >= 0) {
 		d->telling++;
 		r = manager_apply(job->manager, TAKE_PTR(txn), on_cancel_written, job);
@@ -296,8 +303,9 @@ static void on_told(void *userdata, int r, const char *why)
 
 	d->telling--;
 	if (r != 0)
-		log_warning("The fence of region %s could not be recorded yet (%s); its mark in /run says so.", job->region->id,
-			why ? why : strerror(r < 0 ? -r : EIO));
+		log_warning(
+			"The fence of region %s could not be recorded yet (%s); its mark in /run says so.",
+			job->region->id, why ? why : strerror(r < 0 ? -r : EIO));
 	job_resume(job);
 }
 
@@ -335,7 +343,8 @@ static void tell_ledger(Job *job)
 	PmlTxn *txn;
 	int r;
 
-	/* The view that this would be built on is being replaced; the record brings everything up to date. */
+	/* The view that this would be built on is being replaced; the record brings everything up
+	 * to date. */
 	if (d->telling > 0 || rec.state == PML_LEASE_FENCING)
 		return;
 	rec.frozen = true;
@@ -403,8 +412,11 @@ static JobNext fence_done(Job *job, int r)
 	if (repeat_step(job, "fence"))
 		return JOB_WAIT;
 	if (d->fence_r < 0)
-		log_full(LOG_ERR, &(LogFields){ .region = job->region->id, .lease = d->leased ? d->rec.id : NULL },
-			"The fence of region %s failed: %s. The proof decides.", job->region->id, strerror(-d->fence_r));
+		log_full(LOG_ERR,
+			&(LogFields){
+				.region = job->region->id, .lease = d->leased ? d->rec.id : NULL},
+			"The fence of region %s failed: %s. The proof decides.", job->region->id,
+			strerror(-d->fence_r));
 	return JOB_NEXT;
 }
 
@@ -436,7 +448,8 @@ static JobNext pause_prepare(Job *job)
 	if (d->leased && ((d->rec.vmm_pid > 0 && !d->vmm_gone) || d->fence.frozen)) {
 		r = after_fence_begin(job->manager, &d->rec, d->fence.frozen);
 		if (r < 0)
-			log_error("Domain %s cannot be paused: %s.", d->rec.domain_name, strerror(-r));
+			log_error("Domain %s cannot be paused: %s.", d->rec.domain_name,
+				strerror(-r));
 	}
 	return JOB_NEXT;
 }
@@ -483,17 +496,20 @@ static int record_txn(Job *job, PmlTxn *txn)
 		r = fence_txn(job, txn, &rec);
 		rec.deadline_usec = 0;
 		if (r >= 0)
-			r = pml_txn_lease_step(txn, &rec, d->proved ? PML_LEASE_EV_PROVED : PML_LEASE_EV_UNPROVED,
+			r = pml_txn_lease_step(txn, &rec,
+				d->proved ? PML_LEASE_EV_PROVED : PML_LEASE_EV_UNPROVED,
 				d->proved ? pml_proof_summary(d->proof) : reason);
 		if (rec.keep_offline)
 			offline = d->reason;
 	} else {
-		r = region->record.use == PML_USE_FREE ?
-			pml_txn_use_step(txn, region->id, e, PML_USE_EV_EVICT, NULL) : 0;
+		r = region->record.use == PML_USE_FREE
+			    ? pml_txn_use_step(txn, region->id, e, PML_USE_EV_EVICT, NULL)
+			    : 0;
 		offline = d->reason;
 	}
 	if (r >= 0 && d->proof_json)
-		r = pml_txn_proof(txn, job->lease ? job->lease->record.id : NULL, region->id, d->proof_json);
+		r = pml_txn_proof(
+			txn, job->lease ? job->lease->record.id : NULL, region->id, d->proof_json);
 	if (r >= 0 && d->proved && region->record.use != PML_USE_QUARANTINED)
 		r = pml_txn_use_step(txn, region->id, e, PML_USE_EV_FENCED, offline);
 	else if (r >= 0 && !d->proved)
@@ -550,12 +566,14 @@ static JobNext record_done(Job *job, int r)
 
 	ledger_change_done(&d->change, r);
 	if (r < 0) {
-		log_warning("The proof of region %s could not be recorded: %s. Its mark in /run has it; trying again.",
+		log_warning(
+			"The proof of region %s could not be recorded: %s. Its mark in /run has it; trying again.",
 			job->region->id, strerror(-r));
 		return record_later(job);
 	}
 	if (r > 0) {
-		/* The mark stays: nothing is lent while memory and disk disagree, and a restart fences again. */
+		/* The mark stays: nothing is lent while memory and disk disagree, and a restart
+		 * fences again. */
 		job_set_ledger_error(job, r, d->change.why);
 		return JOB_FAIL;
 	}
@@ -579,7 +597,8 @@ static void evict_finished(Job *job, bool success)
 	Lease *lease = region->lease;
 
 	disarm_deadline(job);
-	/* The disk refused to accept: a lease half made has lost its job to this one, and must not stay. */
+	/* The disk refused to accept: a lease half made has lost its job to this one, and must not
+	 * stay. */
 	if (!success && d->took_over && lease && lease->record.state == PML_LEASE_ATTACHING) {
 		(void)evict_force(region, "its lease was being made when it was evicted");
 		return;
@@ -592,20 +611,36 @@ static void evict_finished(Job *job, bool success)
 }
 
 static const JobStep evict_steps[] = {
-	{ .name = "takeover", .prepare = takeover_prepare, .optional_skip = true },
-	{ .name = "accept",
+	{.name = "takeover", .prepare = takeover_prepare, .optional_skip = true},
+	{.name = "accept",
 		.prepare = accept_prepare,
 		.where = EXEC_LEDGER,
 		.run = change_run,
 		.done = accept_done,
-		.optional_skip = true },
-	{ .name = "drain", .prepare = drain_prepare, .done = drain_done, .optional_skip = true },
-	{ .name = "cancel", .prepare = cancel_prepare, .done = cancel_done },
-	{ .name = "mark", .prepare = mark_prepare, .where = EXEC_FENCE, .run = evict_mark_run, .done = mark_done },
-	{ .name = "fence", .prepare = fence_prepare, .where = EXEC_FENCE, .run = evict_fence_run, .done = fence_done },
-	{ .name = "prove", .prepare = prove_prepare, .where = EXEC_FENCE, .run = evict_prove_run, .done = prove_done },
-	{ .name = "pause", .prepare = pause_prepare, .done = pause_done },
-	{ .name = "record", .prepare = record_prepare, .where = EXEC_LEDGER, .run = record_run, .done = record_done },
+		.optional_skip = true},
+	{.name = "drain", .prepare = drain_prepare, .done = drain_done, .optional_skip = true},
+	{.name = "cancel", .prepare = cancel_prepare, .done = cancel_done},
+	{.name = "mark",
+		.prepare = mark_prepare,
+		.where = EXEC_FENCE,
+		.run = evict_mark_run,
+		.done = mark_done},
+	{.name = "fence",
+		.prepare = fence_prepare,
+		.where = EXEC_FENCE,
+		.run = evict_fence_run,
+		.done = fence_done},
+	{.name = "prove",
+		.prepare = prove_prepare,
+		.where = EXEC_FENCE,
+		.run = evict_prove_run,
+		.done = prove_done},
+	{.name = "pause", .prepare = pause_prepare, .done = pause_done},
+	{.name = "record",
+		.prepare = record_prepare,
+		.where = EXEC_LEDGER,
+		.run = record_run,
+		.done = record_done},
 };
 
 const JobKind op_evict_kind = {

@@ -13,7 +13,7 @@ static unsigned leases_of(const Manager *m, uint32_t uid)
 	const Lease *l;
 	unsigned n = 0;
 
-	LIST_FOREACH(l, &m->leases, leases)
+	LIST_FOREACH (l, &m->leases, leases)
 		if (!l->gone && l->record.creator_uid == uid)
 			n++;
 	return n;
@@ -24,24 +24,29 @@ static int refuse(Manager *m, Region *region, uint32_t uid, OpError *err)
 	const Lease *lease = region->lease;
 
 	/* Of a lease whose fence is behind it, region_leasable() tells who is left. */
-	if (lease && lease_state(lease) != PML_LEASE_FENCED && lease_state(lease) != PML_LEASE_STUCK)
+	if (lease && lease_state(lease) != PML_LEASE_FENCED &&
+		lease_state(lease) != PML_LEASE_STUCK)
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is leased already: to domain %s (lease %s, %s). Release that lease first.", region->id,
-			lease->record.domain_name[0] ? lease->record.domain_name : "that is being looked up", lease->record.id,
-			pml_lease_state_to_string(lease_state(lease)));
+			"Region %s is leased already: to domain %s (lease %s, %s). Release that lease first.",
+			region->id,
+			lease->record.domain_name[0] ? lease->record.domain_name
+						     : "that is being looked up",
+			lease->record.id, pml_lease_state_to_string(lease_state(lease)));
 	if (region->job)
-		return op_error(err, PML_ERROR_BUSY, "Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
 			region->job->id, region->job->kind->name);
 	if (region_leasable(region, err) != 0)
 		return 1;
 	if (uid != m->config.trusted_uid && leases_of(m, uid) >= m->config.max_leases_per_uid)
-		return op_error(err, PML_ERROR_LIMIT, "User %u has %u leases, the most one may have. Release one first.", uid,
+		return op_error(err, PML_ERROR_LIMIT,
+			"User %u has %u leases, the most one may have. Release one first.", uid,
 			m->config.max_leases_per_uid);
 	return 0;
 }
 
-static int fill_record(LeaseData *d, const Manager *m, const Region *region, const char *domain, const char *owner,
-	uint32_t uid, OpError *err)
+static int fill_record(LeaseData *d, const Manager *m, const Region *region, const char *domain,
+	const char *owner, uint32_t uid, OpError *err)
 {
 	PmlLeaseRecord *rec = &d->rec;
 	int r;
@@ -50,12 +55,13 @@ static int fill_record(LeaseData *d, const Manager *m, const Region *region, con
 	if (r < 0)
 		return r;
 	if (PML_STRCPY(d->domain_arg, domain) < 0 || !domain[0])
-		return op_error(err, PML_ERROR_INVALID, "A domain is named by its name or UUID, of 1 to %d bytes.",
+		return op_error(err, PML_ERROR_INVALID,
+			"A domain is named by its name or UUID, of 1 to %d bytes.",
 			PML_NAME_LEN - 1);
 	/* Several owners are listed with commas when data is discarded. */
 	if (owner && (PML_STRCPY(rec->owner, owner) < 0 || !owner[0] || strchr(owner, ',')))
-		return op_error(err, PML_ERROR_INVALID, "An owner's name has 1 to %d bytes and no comma.",
-			PML_NAME_LEN - 1);
+		return op_error(err, PML_ERROR_INVALID,
+			"An owner's name has 1 to %d bytes and no comma.", PML_NAME_LEN - 1);
 	d->owner_given = owner != NULL;
 	(void)snprintf(rec->alias, sizeof(rec->alias), PML_ALIAS_PREFIX "%s", rec->id);
 	(void)PML_STRCPY(rec->region, region->id);
@@ -73,8 +79,9 @@ static int fill_record(LeaseData *d, const Manager *m, const Region *region, con
 	return r;
 }
 
-int op_lease_start(Manager *m, Region *region, const char *domain, const char *owner, PmlOnEnd on_end,
-	PmlAfterFence after_fence, uint32_t uid, Lease **ret_lease, Job **ret_job, OpError *err)
+int op_lease_start(Manager *m, Region *region, const char *domain, const char *owner,
+	PmlOnEnd on_end, PmlAfterFence after_fence, uint32_t uid, Lease **ret_lease, Job **ret_job,
+	OpError *err)
 {
 	LeaseData *d;
 	Lease *lease;
@@ -100,7 +107,8 @@ int op_lease_start(Manager *m, Region *region, const char *domain, const char *o
 		lease_drop(lease);
 		leases_collect(m);
 		if (r == -EDQUOT)
-			return op_error(err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
+			return op_error(err, PML_ERROR_LIMIT,
+				"Too many jobs are running. Wait for one to end.");
 		return r;
 	}
 	*ret_lease = lease;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Lending a region. Up to `attaching` a failure is undone; from there on a guest may have written, and nothing but an eviction's
- * proof ends the lease. An eviction takes a lease job's place at any time, so that its deadline holds while libvirt hangs in the attach.
+ * Lending a region. Up to `attaching` a failure is undone; from there on a guest may have written,
+ * and nothing but an eviction's proof ends the lease. An eviction takes a lease job's place at any
+ * time, so that its deadline holds while libvirt hangs in the attach.
  */
 
 #include <inttypes.h>
@@ -61,7 +62,8 @@ bool lease_replaced(Job *job)
 
 	if (!d->replaced)
 		return false;
-	job_set_error(job, PML_ERROR_CANCELLED, "Region %s was taken back while it was being leased.", d->region->id);
+	job_set_error(job, PML_ERROR_CANCELLED,
+		"Region %s was taken back while it was being leased.", d->region->id);
 	return true;
 }
 
@@ -107,7 +109,7 @@ void lease_watch_vmm(Lease *lease)
 	if (r == -ESRCH)
 		(void)evict_force(region, "its machine's process has ended");
 	else if (r < 0)
-		log_full(LOG_WARNING, &(LogFields){ .lease = lease->record.id },
+		log_full(LOG_WARNING, &(LogFields){.lease = lease->record.id},
 			"The machine of domain %s cannot be watched: %s. Its end is heard from libvirt only.",
 			lease->record.domain_name, strerror(-r));
 }
@@ -139,7 +141,8 @@ static JobNext virt_failed(Job *job, int r)
 	switch (r) {
 	case VIRT_NO_DOMAIN:
 		job_set_error(job, PML_ERROR_NO_SUCH_DOMAIN,
-			"libvirt knows no domain \"%s\". `virsh list --all` shows those that there are.", d->domain_arg);
+			"libvirt knows no domain \"%s\". `virsh list --all` shows those that there are.",
+			d->domain_arg);
 		break;
 	case VIRT_NOT_RUNNING:
 		job_set_error(job, PML_ERROR_DOMAIN_NOT_RUNNING,
@@ -150,7 +153,8 @@ static JobNext virt_failed(Job *job, int r)
 		break;
 	case VIRT_UNAVAILABLE:
 		job_set_error(job, PML_ERROR_NO_LIBVIRT,
-			"libvirt does not answer (%s). Start libvirtd or virtqemud, then lease again.", why);
+			"libvirt does not answer (%s). Start libvirtd or virtqemud, then lease again.",
+			why);
 		break;
 	case VIRT_AMBIGUOUS:
 		job_set_error(job, PML_ERROR_NO_LIBVIRT,
@@ -191,7 +195,8 @@ static int check_owner(const Region *region, const char *owner, OpError *err)
 	case _PML_CONTENT_INVALID:
 		break;
 	}
-	return op_error(err, PML_ERROR_FAILED, "Region %s is in no known state; see the daemon's log.", region->id);
+	return op_error(err, PML_ERROR_FAILED,
+		"Region %s is in no known state; see the daemon's log.", region->id);
 }
 
 static JobNext fail_with(Job *job, const OpError *err)
@@ -206,7 +211,8 @@ static bool cancelled(Job *job)
 
 	if (!job->cancelled)
 		return false;
-	job_set_error(job, PML_ERROR_CANCELLED, "The lease of region %s was cancelled; nothing was lent.", d->region->id);
+	job_set_error(job, PML_ERROR_CANCELLED,
+		"The lease of region %s was cancelled; nothing was lent.", d->region->id);
 	return true;
 }
 
@@ -259,7 +265,8 @@ static JobNext node_failed(Job *job, int r)
 			pml_region_path(d->host), d->region->id);
 	else if (r == -ENXIO)
 		job_set_error(job, PML_ERROR_NOT_LEASABLE,
-			"Region %s is not bound to device_dax any more. Bind it, then lease again.", d->region->id);
+			"Region %s is not bound to device_dax any more. Bind it, then lease again.",
+			d->region->id);
 	else
 		return op_fail(job, r, "find out who holds the region");
 	(void)manager_rescan(job->manager, NULL, NULL);
@@ -275,7 +282,8 @@ static JobNext holders_done(Job *job, int r)
 	if (r < 0)
 		return node_failed(job, r);
 	if (r > 0) {
-		job_set_error(job, PML_ERROR_HELD, "Region %s is in use: %.300s. End what holds it, then lease again.",
+		job_set_error(job, PML_ERROR_HELD,
+			"Region %s is in use: %.300s. End what holds it, then lease again.",
 			job->region->id, pml_proof_summary(d->proof));
 		return JOB_FAIL;
 	}
@@ -296,7 +304,8 @@ static JobNext reserve_prepare(Job *job)
 		return fail_with(job, &err);
 	if (job->region->record.use != PML_USE_FREE || !job->region->host ||
 		!pml_extent_equal(&job->region->extent, &d->rec.extent)) {
-		job_set_error(job, PML_ERROR_STALE, "Region %s has changed meanwhile. Look at it, then lease again.",
+		job_set_error(job, PML_ERROR_STALE,
+			"Region %s has changed meanwhile. Look at it, then lease again.",
 			job->region->id);
 		return JOB_FAIL;
 	}
@@ -342,7 +351,8 @@ static JobNext attaching_prepare(Job *job)
 	txn = op_txn_new(job->uid);
 	r = txn ? pml_txn_lease_step(txn, &d->rec, PML_LEASE_EV_ATTACH, NULL) : -ENOMEM;
 	if (r >= 0)
-		r = pml_txn_content_step(txn, job->region->id, &d->rec.extent, PML_CONTENT_EV_LENT, d->rec.owner);
+		r = pml_txn_content_step(
+			txn, job->region->id, &d->rec.extent, PML_CONTENT_EV_LENT, d->rec.owner);
 	if (r < 0) {
 		pml_txn_free(txn);
 		return op_fail(job, r, "write down the attach");
@@ -384,7 +394,8 @@ static JobNext attach_done(Job *job, int r)
 	d->attaching = false;
 	if (lease_replaced(job)) {
 		if (r == 0)
-			log_full(LOG_WARNING, &(LogFields){ .lease = d->rec.id, .domain = d->rec.domain },
+			log_full(LOG_WARNING,
+				&(LogFields){.lease = d->rec.id, .domain = d->rec.domain},
 				"libvirt attached region %s to domain %s after it was taken back; that device is dead.",
 				d->region->id, d->rec.domain_name);
 		settle_kick(d->region);
@@ -484,29 +495,41 @@ static void lease_finished(Job *job, bool success)
 }
 
 static const JobStep lease_steps[] = {
-	{ .name = "domain", .prepare = domain_prepare, .where = EXEC_VIRT, .run = domain_run, .done = domain_done },
-	{ .name = "holders",
+	{.name = "domain",
+		.prepare = domain_prepare,
+		.where = EXEC_VIRT,
+		.run = domain_run,
+		.done = domain_done},
+	{.name = "holders",
 		.prepare = holders_prepare,
 		.where = EXEC_WORK,
 		.run = lease_holders_run,
-		.done = holders_done },
-	{ .name = "reserve",
+		.done = holders_done},
+	{.name = "reserve",
 		.prepare = reserve_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
-		.done = write_done },
-	{ .name = "attaching",
+		.done = write_done},
+	{.name = "attaching",
 		.prepare = attaching_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
-		.done = write_done },
-	{ .name = "attach", .prepare = attach_prepare, .where = EXEC_VIRT, .run = attach_run, .done = attach_done },
-	{ .name = "check", .prepare = check_prepare, .where = EXEC_WORK, .run = lease_check_run, .done = check_done },
-	{ .name = "active",
+		.done = write_done},
+	{.name = "attach",
+		.prepare = attach_prepare,
+		.where = EXEC_VIRT,
+		.run = attach_run,
+		.done = attach_done},
+	{.name = "check",
+		.prepare = check_prepare,
+		.where = EXEC_WORK,
+		.run = lease_check_run,
+		.done = check_done},
+	{.name = "active",
 		.prepare = lease_active_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
-		.done = active_done },
+		.done = active_done},
 };
 
 const JobKind op_lease_kind = {

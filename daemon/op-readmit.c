@@ -16,19 +16,20 @@ static int refuse(const Region *region, OpError *err)
 	case PML_USE_FREE:
 		if (region->presence == PML_PRESENCE_OFFLINE)
 			return 0;
-		return op_error(err, PML_ERROR_INVALID, "Region %s is online already; there is nothing to readmit.",
-			region->id);
+		return op_error(err, PML_ERROR_INVALID,
+			"Region %s is online already; there is nothing to readmit.", region->id);
 	case PML_USE_QUARANTINED:
 		return op_error(err, PML_ERROR_QUARANTINED,
-			"Region %s is quarantined: %s. Lift the quarantine with a reason first.", region->id,
-			region->record.reason);
+			"Region %s is quarantined: %s. Lift the quarantine with a reason first.",
+			region->id, region->record.reason);
 	case PML_USE_LEASED:
 	case PML_USE_EVICTING:
 	case _PML_USE_MAX:
 	case _PML_USE_INVALID:
 		break;
 	}
-	return op_error(err, PML_ERROR_BUSY, "Region %s is leased; it was never taken offline.", region->id);
+	return op_error(err, PML_ERROR_BUSY, "Region %s is leased; it was never taken offline.",
+		region->id);
 }
 
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err)
@@ -37,10 +38,11 @@ int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, Op
 	int r;
 
 	if (!region->host)
-		return op_error(err, PML_ERROR_NO_SUCH_REGION, "Region %s is missing. Put its memory back, then readmit it.",
-			region->id);
+		return op_error(err, PML_ERROR_NO_SUCH_REGION,
+			"Region %s is missing. Put its memory back, then readmit it.", region->id);
 	if (region->job)
-		return op_error(err, PML_ERROR_BUSY, "Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
 			region->job->id, region->job->kind->name);
 	r = refuse(region, err);
 	if (r != 0)
@@ -50,7 +52,8 @@ int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, Op
 		return -ENOMEM;
 	r = job_start(m, &op_readmit_kind, region, region->lease, uid, d, ret_job);
 	if (r == -EDQUOT)
-		return op_error(err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
+		return op_error(
+			err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
 	return r;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A lease that an earlier run of the daemon left half made, or active: undone, finished, or looked at again. An eviction takes its place as it does a lease job's. */
+/* A lease that an earlier run of the daemon left half made, or active: undone, finished, or looked
+ * at again. An eviction takes its place as it does a lease job's. */
 
 #include "lease-job.h"
 #include "log.h"
@@ -35,7 +36,8 @@ static JobNext undo_prepare(Job *job)
 	txn = op_txn_new_daemon();
 	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_UNDO, NULL) : -ENOMEM;
 	if (r >= 0)
-		r = pml_txn_use_step(txn, job->region->id, &rec.extent, PML_USE_EV_LEASE_UNDONE, NULL);
+		r = pml_txn_use_step(
+			txn, job->region->id, &rec.extent, PML_USE_EV_LEASE_UNDONE, NULL);
 	if (r < 0) {
 		pml_txn_free(txn);
 		return op_fail(job, r, "undo the lease");
@@ -61,13 +63,15 @@ static JobNext undo_done(Job *job, int r)
 		job_set_ledger_error(job, r, d->change.why);
 		return JOB_FAIL;
 	}
-	log_warning("The lease %s could not be undone yet: %s. Trying again.", job->lease->record.id, strerror(-r));
+	log_warning("The lease %s could not be undone yet: %s. Trying again.",
+		job->lease->record.id, strerror(-r));
 	d->retry_usec = d->retry_usec ? d->retry_usec * 2 : UNDO_RETRY_MIN_USEC;
 	if (d->retry_usec > UNDO_RETRY_MAX_USEC)
 		d->retry_usec = UNDO_RETRY_MAX_USEC;
 	sd_event_source_disable_unref(d->timer);
 	d->timer = NULL;
-	r = sd_event_add_time_relative(job->manager->event, &d->timer, CLOCK_BOOTTIME, d->retry_usec, 1, on_timer, job);
+	r = sd_event_add_time_relative(
+		job->manager->event, &d->timer, CLOCK_BOOTTIME, d->retry_usec, 1, on_timer, job);
 	if (r < 0)
 		return op_fail(job, r, "wait for the ledger's disk");
 	job_set_next(job, "undo");
@@ -113,8 +117,9 @@ static JobNext ask_done(Job *job, int r)
 	}
 	if (r == 0 && d->has_device)
 		return JOB_NEXT;
-	job_set_error(job, PML_ERROR_FAILED, "Domain %s has no device %s: the attach did not get through.",
-		d->rec.domain_name, d->rec.alias);
+	job_set_error(job, PML_ERROR_FAILED,
+		"Domain %s has no device %s: the attach did not get through.", d->rec.domain_name,
+		d->rec.alias);
 	return JOB_FAIL;
 }
 
@@ -149,14 +154,15 @@ static JobNext check_done(Job *job, int r)
 		return JOB_FAIL;
 	if (d->checked_active && r < 0 && op_process_alive(d->rec.vmm_pid, d->rec.vmm_start)) {
 		/* /proc is in trouble, not the tenant: its memory is not taken for that. */
-		log_warning("What domain %s maps could not be looked at: %s.", d->rec.domain_name, strerror(-r));
+		log_warning("What domain %s maps could not be looked at: %s.", d->rec.domain_name,
+			strerror(-r));
 		return JOB_DONE;
 	}
 	if (r < 0)
 		return op_fail(job, r, "check what the machine maps");
 	if (!d->mapped) {
-		job_set_error(job, PML_ERROR_FAILED, "Domain %s does not map region %s any more.", d->rec.domain_name,
-			d->region->id);
+		job_set_error(job, PML_ERROR_FAILED, "Domain %s does not map region %s any more.",
+			d->rec.domain_name, d->region->id);
 		return JOB_FAIL;
 	}
 	return d->checked_active ? JOB_DONE : JOB_NEXT;
@@ -172,28 +178,33 @@ static void recover_finished(Job *job, bool success)
 	if (success && lease->record.state == PML_LEASE_ACTIVE)
 		lease_watch_vmm(lease);
 	else
-		(void)evict_force(d->region, job->message[0] ? job->message : "it was left half made");
+		(void)evict_force(
+			d->region, job->message[0] ? job->message : "it was left half made");
 }
 
 static const JobStep recover_steps[] = {
-	{ .name = "undo",
+	{.name = "undo",
 		.prepare = undo_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
 		.done = undo_done,
-		.optional_skip = true },
-	{ .name = "ask",
+		.optional_skip = true},
+	{.name = "ask",
 		.prepare = ask_prepare,
 		.where = EXEC_VIRT,
 		.run = ask_run,
 		.done = ask_done,
-		.optional_skip = true },
-	{ .name = "check", .prepare = check_prepare, .where = EXEC_WORK, .run = lease_check_run, .done = check_done },
-	{ .name = "active",
+		.optional_skip = true},
+	{.name = "check",
+		.prepare = check_prepare,
+		.where = EXEC_WORK,
+		.run = lease_check_run,
+		.done = check_done},
+	{.name = "active",
 		.prepare = lease_active_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
-		.done = active_done },
+		.done = active_done},
 };
 
 const JobKind op_recover_kind = {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Overwriting a region and reading it back: the only way from anybody's data to `blank`. It destroys, so it names whose data; from `begin`
- * on nothing but a scrub that ends makes the region usable again.
+ * Overwriting a region and reading it back: the only way from anybody's data to `blank`. It
+ * destroys, so it names whose data; from `begin` on nothing but a scrub that ends makes the region
+ * usable again.
  */
 
 #include <inttypes.h>
@@ -36,8 +37,8 @@ static void scrub_data_free(void *userdata)
 	free(d);
 }
 
-#define INCOMPLETE                                                                                                          \
-	"Region %s is scrubbed in part only, and stays unusable until it is scrubbed to the end: "                         \
+#define INCOMPLETE                                                                                 \
+	"Region %s is scrubbed in part only, and stays unusable until it is scrubbed to the end: " \
 	"`pmemlease scrub %s --discard=%s`."
 
 static bool cancelled(Job *job, bool begun)
@@ -47,9 +48,11 @@ static bool cancelled(Job *job, bool begun)
 	if (!job->cancelled)
 		return false;
 	if (begun)
-		job_set_error(job, PML_ERROR_CANCELLED, INCOMPLETE, job->region->id, job->region->id, d->owner);
+		job_set_error(job, PML_ERROR_CANCELLED, INCOMPLETE, job->region->id,
+			job->region->id, d->owner);
 	else
-		job_set_error(job, PML_ERROR_CANCELLED, "The scrub of region %s was cancelled; nothing was overwritten.",
+		job_set_error(job, PML_ERROR_CANCELLED,
+			"The scrub of region %s was cancelled; nothing was overwritten.",
 			job->region->id);
 	return true;
 }
@@ -74,7 +77,8 @@ static JobNext holders_failed(Job *job, int r)
 	const ScrubData *d = job->data;
 
 	if (r > 0)
-		job_set_error(job, PML_ERROR_HELD, "Region %s is in use: %.300s. End what holds it, then scrub again.",
+		job_set_error(job, PML_ERROR_HELD,
+			"Region %s is in use: %.300s. End what holds it, then scrub again.",
 			job->region->id, pml_proof_summary(d->look.proof));
 	else if (r == -ESTALE || r == -ENODEV || r == -ENOENT)
 		job_set_error(job, PML_ERROR_STALE,
@@ -82,7 +86,8 @@ static JobNext holders_failed(Job *job, int r)
 			pml_region_path(d->look.host), job->region->id);
 	else if (r == -ENXIO)
 		job_set_error(job, PML_ERROR_NOT_LEASABLE,
-			"Region %s is not bound to device_dax. Bind or readmit it, then scrub again.", job->region->id);
+			"Region %s is not bound to device_dax. Bind or readmit it, then scrub again.",
+			job->region->id);
 	else
 		return op_fail(job, r, "find out who holds the region");
 	return JOB_FAIL;
@@ -111,13 +116,17 @@ static JobNext begin_prepare(Job *job)
 	PmlTxn *txn;
 	int r;
 
-	if (region->record.use != PML_USE_FREE || region->lease || !pml_streq(d->owner, region->record.owner)) {
-		job_set_error(job, PML_ERROR_STALE, "Region %s has changed meanwhile. Look at it, then scrub again.",
+	if (region->record.use != PML_USE_FREE || region->lease ||
+		!pml_streq(d->owner, region->record.owner)) {
+		job_set_error(job, PML_ERROR_STALE,
+			"Region %s has changed meanwhile. Look at it, then scrub again.",
 			region->id);
 		return JOB_FAIL;
 	}
 	txn = op_txn_new_job(job, d->own);
-	r = txn ? pml_txn_content_step(txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_BEGIN, d->owner) : -ENOMEM;
+	r = txn ? pml_txn_content_step(
+			  txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_BEGIN, d->owner)
+		: -ENOMEM;
 	if (r < 0) {
 		pml_txn_free(txn);
 		return op_fail(job, r, "begin the scrub");
@@ -164,7 +173,8 @@ static void on_progress(void *userdata, bool verify, uint64_t done_bytes, uint64
 {
 	double part = total_bytes ? (double)done_bytes / (double)total_bytes : 0;
 
-	job_set_progress(userdata, verify ? "reading back" : "overwriting", verify ? 0.5 + part / 2 : part / 2);
+	job_set_progress(userdata, verify ? "reading back" : "overwriting",
+		verify ? 0.5 + part / 2 : part / 2);
 }
 
 static void on_media_done(void *userdata, const MediaReport *report)
@@ -198,19 +208,22 @@ static JobNext overwrite_done(Job *job, int r)
 	d->run = media_run_free(d->run);
 	switch (report->outcome) {
 	case MEDIA_OK:
-		log_full(LOG_NOTICE, &(LogFields){ .region = id },
-			"Region %s was overwritten in %" PRIu64 " ms and read back in %" PRIu64 " ms.", id,
-			report->scrub_usec / 1000, report->verify_usec / 1000);
+		log_full(LOG_NOTICE, &(LogFields){.region = id},
+			"Region %s was overwritten in %" PRIu64 " ms and read back in %" PRIu64
+			" ms.",
+			id, report->scrub_usec / 1000, report->verify_usec / 1000);
 		return JOB_NEXT;
 	case MEDIA_BAD_BLOCK:
 		job_set_error(job, PML_ERROR_BAD_BLOCK,
-			"Region %s has a bad block at offset %" PRIu64 " (%" PRIu64 " bytes). Clear it with "
+			"Region %s has a bad block at offset %" PRIu64 " (%" PRIu64
+			" bytes). Clear it with "
 			"`ndctl clear-errors`, then scrub again.",
 			id, report->offset_bytes, report->size_bytes);
 		break;
 	case MEDIA_NOT_ZERO:
 		job_set_error(job, PML_ERROR_FAILED,
-			"Region %s was overwritten, and its byte at offset %" PRIu64 " is not 0. Somebody writes to it, or the "
+			"Region %s was overwritten, and its byte at offset %" PRIu64
+			" is not 0. Somebody writes to it, or the "
 			"memory is broken: look at `pmemlease verify %s`, then scrub again.",
 			id, report->offset_bytes, id);
 		break;
@@ -224,7 +237,8 @@ static JobNext overwrite_done(Job *job, int r)
 				"poisoned. Look at the kernel's log, then scrub again.",
 				id, report->signal, strsignal(report->signal));
 		else if (report->error)
-			job_set_error(job, PML_ERROR_FAILED, "Region %s could not be overwritten: %s. Then scrub again.", id,
+			job_set_error(job, PML_ERROR_FAILED,
+				"Region %s could not be overwritten: %s. Then scrub again.", id,
 				strerror(report->error));
 		else
 			job_set_error(job, PML_ERROR_FAILED,
@@ -246,7 +260,9 @@ static JobNext verified_prepare(Job *job)
 	int r;
 
 	txn = op_txn_new_job(job, d->own);
-	r = txn ? pml_txn_content_step(txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_VERIFIED, NULL) : -ENOMEM;
+	r = txn ? pml_txn_content_step(
+			  txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_VERIFIED, NULL)
+		: -ENOMEM;
 	if (r < 0) {
 		pml_txn_free(txn);
 		return op_fail(job, r, "write down the scrub");
@@ -279,19 +295,23 @@ static int scrub_cancel(Job *job)
 }
 
 static const JobStep scrub_steps[] = {
-	{ .name = "holders",
+	{.name = "holders",
 		.prepare = holders_prepare,
 		.where = EXEC_WORK,
 		.run = holders_run,
-		.done = holders_done },
-	{ .name = "begin", .prepare = begin_prepare, .where = EXEC_LEDGER, .run = change_run, .done = begin_done },
-	{ .name = "open", .where = EXEC_WORK, .run = open_run, .done = open_done },
-	{ .name = "overwrite", .prepare = overwrite_prepare, .done = overwrite_done },
-	{ .name = "verified",
+		.done = holders_done},
+	{.name = "begin",
+		.prepare = begin_prepare,
+		.where = EXEC_LEDGER,
+		.run = change_run,
+		.done = begin_done},
+	{.name = "open", .where = EXEC_WORK, .run = open_run, .done = open_done},
+	{.name = "overwrite", .prepare = overwrite_prepare, .done = overwrite_done},
+	{.name = "verified",
 		.prepare = verified_prepare,
 		.where = EXEC_LEDGER,
 		.run = change_run,
-		.done = verified_done },
+		.done = verified_done},
 };
 
 const JobKind op_scrub_kind = {
@@ -305,30 +325,35 @@ const JobKind op_scrub_kind = {
 static int refuse(const Region *region, const char *owner, OpError *err)
 {
 	if (!region->host)
-		return op_error(err, PML_ERROR_NO_SUCH_REGION, "Region %s is missing; it cannot be scrubbed.", region->id);
+		return op_error(err, PML_ERROR_NO_SUCH_REGION,
+			"Region %s is missing; it cannot be scrubbed.", region->id);
 	if (region->lease)
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is leased to domain %s (lease %s). Release that lease first.", region->id,
-			region->lease->record.domain_name, region->lease->record.id);
+			"Region %s is leased to domain %s (lease %s). Release that lease first.",
+			region->id, region->lease->record.domain_name, region->lease->record.id);
 	if (region->job)
-		return op_error(err, PML_ERROR_BUSY, "Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
+		return op_error(err, PML_ERROR_BUSY,
+			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
 			region->job->id, region->job->kind->name);
 	if (region->record.use == PML_USE_QUARANTINED)
 		return op_error(err, PML_ERROR_QUARANTINED,
-			"Region %s is quarantined: %s. Lift the quarantine with a reason first.", region->id,
-			region->record.reason);
+			"Region %s is quarantined: %s. Lift the quarantine with a reason first.",
+			region->id, region->record.reason);
 	if (region->record.use != PML_USE_FREE)
-		return op_error(err, PML_ERROR_BUSY, "Region %s is offline (%s). Readmit it first.", region->id,
+		return op_error(err, PML_ERROR_BUSY, "Region %s is offline (%s). Readmit it first.",
+			region->id,
 			region->record.reason[0] ? region->record.reason : "being taken back");
 	if (!pml_streq(owner, region->record.owner))
 		return op_error(err, PML_ERROR_WRONG_OWNER,
-			region->record.owner[0] ? "Region %s holds the data of \"%s\". To destroy it, name exactly that owner." :
-						  "Region %s holds no owner's data%s. Name no owner to scrub it.",
+			region->record.owner[0]
+				? "Region %s holds the data of \"%s\". To destroy it, name exactly that owner."
+				: "Region %s holds no owner's data%s. Name no owner to scrub it.",
 			region->id, region->record.owner);
 	return 0;
 }
 
-static int start(Manager *m, Region *region, const char *owner, bool own, uint32_t uid, Job **ret_job)
+static int start(
+	Manager *m, Region *region, const char *owner, bool own, uint32_t uid, Job **ret_job)
 {
 	ScrubData *d = calloc(1, sizeof(*d));
 
@@ -345,7 +370,8 @@ static int start(Manager *m, Region *region, const char *owner, bool own, uint32
 	return job_start(m, &op_scrub_kind, region, NULL, uid, d, ret_job);
 }
 
-int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid, Job **ret_job, OpError *err)
+int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid,
+	Job **ret_job, OpError *err)
 {
 	int r;
 
@@ -354,7 +380,8 @@ int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32
 		return r;
 	r = start(m, region, discard_owner, false, uid, ret_job);
 	if (r == -EDQUOT)
-		return op_error(err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
+		return op_error(
+			err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
 	return r;
 }
 

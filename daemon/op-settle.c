@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * What was fenced stays unbound until its last holder is gone. Every end of a holder begins these steps again. The lease is released first;
- * the region is free only when it is bound, so that a crash in between leaves `evicted` without a lease, which is finished at the next start.
+ * What was fenced stays unbound until its last holder is gone. Every end of a holder begins these
+ * steps again. The lease is released first; the region is free only when it is bound, so that a
+ * crash in between leaves `evicted` without a lease, which is finished at the next start.
  */
 
 #include "log.h"
@@ -52,8 +53,8 @@ static bool waits_for_settling(const Region *region)
 	const Lease *lease = region->lease;
 
 	if (lease)
-		return !lease->marked &&
-			(lease->record.state == PML_LEASE_FENCED || lease->record.state == PML_LEASE_STUCK);
+		return !lease->marked && (lease->record.state == PML_LEASE_FENCED ||
+						 lease->record.state == PML_LEASE_STUCK);
 	return region->record.use == PML_USE_EVICTED && !region->record.reason[0];
 }
 
@@ -76,11 +77,12 @@ void settle_retry_later(Region *region)
 		region->retry_usec = RETRY_MAX_USEC;
 	sd_event_source_disable_unref(region->retry);
 	region->retry = NULL;
-	r = sd_event_add_time_relative(region->manager->event, &region->retry, CLOCK_BOOTTIME, region->retry_usec,
-		USEC_PER_SEC / 10, on_retry, region);
+	r = sd_event_add_time_relative(region->manager->event, &region->retry, CLOCK_BOOTTIME,
+		region->retry_usec, USEC_PER_SEC / 10, on_retry, region);
 	if (r < 0)
-		log_error("Could not set a timer for region %s: %s. `pmemlease readmit` proves it again.", region->id,
-			strerror(-r));
+		log_error(
+			"Could not set a timer for region %s: %s. `pmemlease readmit` proves it again.",
+			region->id, strerror(-r));
 }
 
 int op_settle_kick(Region *region)
@@ -90,8 +92,10 @@ int op_settle_kick(Region *region)
 	int r;
 
 	/* A region that was missing when the host came up is back. */
-	if (lease && lease->recorded && region->host && !region->job && lease->record.state <= PML_LEASE_FENCING &&
-		lease->record.state != PML_LEASE_RESERVED && !pml_streq(lease->record.boot_id, region->manager->boot_id))
+	if (lease && lease->recorded && region->host && !region->job &&
+		lease->record.state <= PML_LEASE_FENCING &&
+		lease->record.state != PML_LEASE_RESERVED &&
+		!pml_streq(lease->record.boot_id, region->manager->boot_id))
 		return evict_force(region, "the host has restarted");
 	if (!waits_for_settling(region))
 		return 0;
@@ -124,10 +128,11 @@ void settle_kick(Region *region)
 
 /* --- prove --- */
 
-/* Somebody bound it behind our back while holders are left: invariant 6 is kept by taking it away again. */
+/* Somebody bound it behind our back while holders are left: invariant 6 is kept by taking it away
+ * again. */
 static void unbind_again(SettleData *d)
 {
-	PmlFenceRequest req = { .region = d->host, .dax = d->dax };
+	PmlFenceRequest req = {.region = d->host, .dax = d->dax};
 	PmlFenceResult result;
 
 	d->rebound = true;
@@ -143,8 +148,8 @@ static int prove_once(SettleData *d)
 	d->proof = pml_proof_free(d->proof);
 	free(d->proof_json);
 	d->proof_json = NULL;
-	r = op_prove(d->manager, d->host, pml_fence_level_to_string(PML_FENCE_UNBIND), true, d->proof_timeout_usec,
-		&d->proof);
+	r = op_prove(d->manager, d->host, pml_fence_level_to_string(PML_FENCE_UNBIND), true,
+		d->proof_timeout_usec, &d->proof);
 	if (r < 0)
 		return r;
 	verdict = pml_proof_verdict(d->proof);
@@ -157,7 +162,7 @@ static int prove_once(SettleData *d)
 	if (r == 0 && binding != PML_BINDING_NONE)
 		unbind_again(d);
 	d->proved = r == 0 && binding == PML_BINDING_NONE &&
-		(verdict == PML_PROOF_UNREACHABLE || verdict == PML_PROOF_UNEXPLAINED);
+		    (verdict == PML_PROOF_UNREACHABLE || verdict == PML_PROOF_UNEXPLAINED);
 	return pml_proof_to_json(d->proof, &d->proof_json);
 }
 
@@ -180,12 +185,14 @@ static JobNext held(Job *job)
 	const SettleData *d = job->data;
 
 	if (d->rebound)
-		log_full(LOG_WARNING, &(LogFields){ .region = job->region->id },
-			"Region %s was bound by somebody while old holders are left; it was unbound again.", job->region->id);
+		log_full(LOG_WARNING, &(LogFields){.region = job->region->id},
+			"Region %s was bound by somebody while old holders are left; it was unbound again.",
+			job->region->id);
 	wait_for_holders(job->region, d->proof);
 	if (!d->readmit)
 		return JOB_DONE;
-	job_set_error(job, PML_ERROR_HELD, "Region %s stays offline: %.300s. End what holds it, then readmit it.",
+	job_set_error(job, PML_ERROR_HELD,
+		"Region %s stays offline: %.300s. End what holds it, then readmit it.",
 		job->region->id, pml_proof_summary(d->proof));
 	return JOB_FAIL;
 }
@@ -194,7 +201,8 @@ static bool cancelled(Job *job)
 {
 	if (!job->cancelled)
 		return false;
-	job_set_error(job, PML_ERROR_CANCELLED, "Region %s was not readmitted; nothing was changed.", job->region->id);
+	job_set_error(job, PML_ERROR_CANCELLED,
+		"Region %s was not readmitted; nothing was changed.", job->region->id);
 	return true;
 }
 
@@ -259,7 +267,8 @@ static JobNext proved_prepare(Job *job)
 	}
 	rec = job->lease->record;
 	txn = op_txn_new_job(job, false);
-	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_PROVED, pml_proof_summary(d->proof)) : -ENOMEM;
+	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_PROVED, pml_proof_summary(d->proof))
+		: -ENOMEM;
 	if (r >= 0)
 		r = pml_txn_proof(txn, rec.id, job->region->id, d->proof_json);
 	return begin_change(job, txn, r);
@@ -285,10 +294,12 @@ static JobNext gate_prepare(Job *job)
 		if (!d->readmit)
 			return JOB_DONE;
 		job_set_error(job, PML_ERROR_BUSY,
-			"libvirt has not answered the attach of region %s yet. Restart libvirtd, or wait.", job->region->id);
+			"libvirt has not answered the attach of region %s yet. Restart libvirtd, or wait.",
+			job->region->id);
 		return JOB_FAIL;
 	}
-	if (!lease || lease->record.vmm_pid > 0 || !pml_streq(lease->record.boot_id, job->manager->boot_id)) {
+	if (!lease || lease->record.vmm_pid > 0 ||
+		!pml_streq(lease->record.boot_id, job->manager->boot_id)) {
 		job->skip = true;
 		return JOB_NEXT;
 	}
@@ -325,7 +336,8 @@ static JobNext gate_done(Job *job, int r)
 	if (r == 0 || r == VIRT_NO_DOMAIN || r == VIRT_NOT_RUNNING)
 		return JOB_NEXT;
 	settle_retry_later(job->region);
-	job_set_error(job, PML_ERROR_NO_LIBVIRT, "libvirt could not say whether domain %s has region %s: %s. Trying again.",
+	job_set_error(job, PML_ERROR_NO_LIBVIRT,
+		"libvirt could not say whether domain %s has region %s: %s. Trying again.",
 		d->rec.domain_name, job->region->id, d->why ? d->why : "no reason given");
 	return JOB_FAIL;
 }
@@ -333,15 +345,18 @@ static JobNext gate_done(Job *job, int r)
 /* --- cleared: the lease ends --- */
 
 /*
- * The lease's consent to destroy its owner's data must not end before the scrub is on the disk, and only a free region is
- * scrubbed: such a lease ends in the step `free`, or when its region is readmitted.
+ * The lease's consent to destroy its owner's data must not end before the scrub is on the disk, and
+ * only a free region is scrubbed: such a lease ends in the step `free`, or when its region is
+ * readmitted.
  */
 static bool ends_with_scrub(const Region *region)
 {
 	const Lease *lease = region->lease;
 
-	return lease && lease->record.on_end == PML_ON_END_SCRUB && region->record.use != PML_USE_QUARANTINED &&
-		region->record.content == PML_CONTENT_RETAINED && pml_streq(region->record.owner, lease->record.owner);
+	return lease && lease->record.on_end == PML_ON_END_SCRUB &&
+	       region->record.use != PML_USE_QUARANTINED &&
+	       region->record.content == PML_CONTENT_RETAINED &&
+	       pml_streq(region->record.owner, lease->record.owner);
 }
 
 static int end_lease(Job *job, PmlTxn *txn)
@@ -350,7 +365,8 @@ static int end_lease(Job *job, PmlTxn *txn)
 	int r;
 
 	r = pml_txn_lease_step(txn, &job->lease->record, PML_LEASE_EV_CLEARED, NULL);
-	return r < 0 ? r : pml_txn_proof(txn, job->lease->record.id, job->region->id, d->proof_json);
+	return r < 0 ? r
+		     : pml_txn_proof(txn, job->lease->record.id, job->region->id, d->proof_json);
 }
 
 static JobNext cleared_prepare(Job *job)
@@ -451,22 +467,25 @@ static JobNext free_prepare(Job *job)
 	if (r >= 0 && region->record.use == PML_USE_EVICTED)
 		r = pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_CLEARED, NULL);
 	if (r >= 0 && scrub)
-		r = pml_txn_content_step(txn, region->id, &region->extent, PML_CONTENT_EV_SCRUB_BEGIN,
-			region->record.owner);
+		r = pml_txn_content_step(txn, region->id, &region->extent,
+			PML_CONTENT_EV_SCRUB_BEGIN, region->record.owner);
 	return begin_change(job, txn, r);
 }
 
-/* The policy on-end=scrub, by what the ledger has: the scan before knows the region as it is bound now. */
+/* The policy on-end=scrub, by what the ledger has: the scan before knows the region as it is bound
+ * now. */
 static void on_rescanned(void *userdata, int r)
 {
 	RescanFor *f = userdata;
 	Region *region;
 
-	if (r >= 0 && manager_find_region(f->manager, f->region, &region) == 0 && !region->job && !region->lease &&
-		region->record.use == PML_USE_FREE && region->record.content == PML_CONTENT_SCRUBBING) {
+	if (r >= 0 && manager_find_region(f->manager, f->region, &region) == 0 && !region->job &&
+		!region->lease && region->record.use == PML_USE_FREE &&
+		region->record.content == PML_CONTENT_SCRUBBING) {
 		r = scrub_continue(region);
 		if (r < 0)
-			log_warning("Region %s could not be scrubbed: %s.", region->id, strerror(-r));
+			log_warning(
+				"Region %s could not be scrubbed: %s.", region->id, strerror(-r));
 	}
 	free(f);
 }
@@ -495,32 +514,36 @@ void settle_finished(Job *job, bool success)
 }
 
 const JobStep settle_steps[SETTLE_N_STEPS] = {
-	{ .name = "prove", .where = EXEC_WORK, .run = prove_run, .done = prove_done },
-	{ .name = "proved",
+	{.name = "prove", .where = EXEC_WORK, .run = prove_run, .done = prove_done},
+	{.name = "proved",
 		.prepare = proved_prepare,
 		.where = EXEC_LEDGER,
 		.run = change_run,
 		.done = proved_done,
-		.optional_skip = true },
-	{ .name = "gate",
+		.optional_skip = true},
+	{.name = "gate",
 		.prepare = gate_prepare,
 		.where = EXEC_VIRT,
 		.run = gate_run,
 		.done = gate_done,
-		.optional_skip = true },
-	{ .name = "cleared",
+		.optional_skip = true},
+	{.name = "cleared",
 		.prepare = cleared_prepare,
 		.where = EXEC_LEDGER,
 		.run = change_run,
 		.done = cleared_done,
-		.optional_skip = true },
-	{ .name = "bind", .prepare = bind_prepare, .where = EXEC_WORK, .run = bind_run, .done = bind_done },
-	{ .name = "free",
+		.optional_skip = true},
+	{.name = "bind",
+		.prepare = bind_prepare,
+		.where = EXEC_WORK,
+		.run = bind_run,
+		.done = bind_done},
+	{.name = "free",
 		.prepare = free_prepare,
 		.where = EXEC_LEDGER,
 		.run = change_run,
 		.done = cleared_done,
-		.optional_skip = true },
+		.optional_skip = true},
 };
 
 const JobKind op_settle_kind = {

@@ -26,12 +26,13 @@ PmlTxn *op_txn_new_daemon(void)
 
 JobNext op_fail(Job *job, int r, const char *what)
 {
-	job_set_error(job, PML_ERROR_FAILED, "Could not %s: %s. Try again; the daemon's log has more.", what,
-		strerror(-r));
+	job_set_error(job, PML_ERROR_FAILED,
+		"Could not %s: %s. Try again; the daemon's log has more.", what, strerror(-r));
 	return JOB_FAIL;
 }
 
-int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec, PmlProof **ret)
+int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec,
+	PmlProof **ret)
 {
 	PmlProofRequest req = {
 		.region = region,
@@ -44,7 +45,8 @@ int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64
 	return m->prove ? m->prove(&req, ret) : pml_proof_collect(&req, ret);
 }
 
-/* Field 22 of /proc/PID/stat; the command in field 2 may hold spaces and brackets, so it is counted from its end. */
+/* Field 22 of /proc/PID/stat; the command in field 2 may hold spaces and brackets, so it is counted
+ * from its end. */
 static int start_ticks_of(pid_t pid, uint64_t *ret)
 {
 	char path[64], line[1024], *p;
@@ -56,8 +58,10 @@ static int start_ticks_of(pid_t pid, uint64_t *ret)
 	if (!f || !fgets(line, sizeof(line), f))
 		return -ESRCH;
 	p = strrchr(line, ')');
-	if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-			  &ticks) != 1)
+	if (!p ||
+		sscanf(p + 1,
+			" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+			&ticks) != 1)
 		return -ESRCH;
 	*ret = ticks;
 	return 0;
@@ -77,7 +81,7 @@ int op_pidfd_open(pid_t pid, uint64_t start_ticks, int *ret_fd)
 	if (start_ticks_of(pid, &ticks) < 0 || ticks != start_ticks)
 		return -ESRCH;
 	/* Had it ended before the start time was read, that may have been another process's. */
-	poll_fd = (struct pollfd){ .fd = fd, .events = POLLIN };
+	poll_fd = (struct pollfd){.fd = fd, .events = POLLIN};
 	if (poll(&poll_fd, 1, 0) != 0)
 		return -ESRCH;
 	*ret_fd = TAKE_FD(fd);

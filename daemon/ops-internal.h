@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the files op-*.c, recover.c, watch.c and after-fence.c owe each other. Main thread, unless it says otherwise. */
+/* What the files op-*.c, recover.c, watch.c and after-fence.c owe each other. Main thread, unless
+ * it says otherwise. */
 
 #include "manager.h"
 #include "ops.h"
@@ -16,11 +17,13 @@ PmlTxn *op_txn_new_daemon(void);
 PmlTxn *op_txn_new_job(const Job *job, bool own);
 /* Fails the job for what nobody foresaw (out of memory); returns JOB_FAIL. */
 JobNext op_fail(Job *job, int r, const char *what);
-/* Any thread: a proof with the timeout counted from now. The manager's fields used are set once, before threads start. */
-int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec, PmlProof **ret);
+/* Any thread: a proof with the timeout counted from now. The manager's fields used are set once,
+ * before threads start. */
+int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec,
+	PmlProof **ret);
 /*
- * Any thread. Opens a pidfd of the process that has this pid and this start time. Both are looked at again behind the
- * open descriptor, so a reused pid never passes. 0, or -ESRCH.
+ * Any thread. Opens a pidfd of the process that has this pid and this start time. Both are looked
+ * at again behind the open descriptor, so a reused pid never passes. 0, or -ESRCH.
  */
 int op_pidfd_open(pid_t pid, uint64_t start_ticks, int *ret_fd);
 /* True while a process of that pid and start time is alive. */
@@ -34,15 +37,18 @@ typedef void (*WatchFn)(Region *region);
 
 /* Watches one process; fd is taken, also on failure. */
 int watch_add(Region *region, int pidfd, bool holder, WatchFn fn);
-/* Replaces the watches of holders by those of a proof. *ret_blind: something is left whose end cannot be heard. */
+/* Replaces the watches of holders by those of a proof. *ret_blind: something is left whose end
+ * cannot be heard. */
 int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_blind);
 void watch_drop(Region *region, bool holder);
 
-/* --- after-fence.c: what the guest gets when its memory was taken: paused (and thawed) or destroyed --- */
+/* --- after-fence.c: what the guest gets when its memory was taken: paused (and thawed) or
+ * destroyed --- */
 
 /*
- * Begins, or does nothing where it has begun. Goes on in the background until libvirt has done it or the machine is gone; a machine that
- * is frozen stays so until then. frozen: thaw it, and put that into the ledger.
+ * Begins, or does nothing where it has begun. Goes on in the background until libvirt has done it
+ * or the machine is gone; a machine that is frozen stays so until then. frozen: thaw it, and put
+ * that into the ledger.
  */
 int after_fence_begin(Manager *m, const PmlLeaseRecord *rec, bool frozen);
 /* libvirt is connected again: what waits for it is tried again. */
@@ -57,8 +63,9 @@ void after_fence_poke(Manager *m);
 /* A job that an eviction replaces: op_lease_kind and op_recover_kind. */
 bool lease_job_replaceable(const Job *job);
 /*
- * Takes the region away from a lease job for an evict job. False: the lease job waits for libvirt or the kernel, its late result will be
- * cleaned up and nothing else. True: it is in the middle of a write, and will call evict_taken_over(evict) behind it.
+ * Takes the region away from a lease job for an evict job. False: the lease job waits for libvirt
+ * or the kernel, its late result will be cleaned up and nothing else. True: it is in the middle of
+ * a write, and will call evict_taken_over(evict) behind it.
  */
 bool lease_job_yield(Job *job);
 void lease_job_set_successor(Job *job, Job *evict);
@@ -70,7 +77,8 @@ int recover_lease_start(Lease *lease);
 
 /* --- op-evict.c --- */
 
-/* Takes the region back now, without asking the ledger or the guest: the domain ended, the device was found unbound, a lease failed. */
+/* Takes the region back now, without asking the ledger or the guest: the domain ended, the device
+ * was found unbound, a lease failed. */
 int evict_force(Region *region, const char *why);
 /* After a restart: the deadline on the disk runs on. */
 int evict_continue(Lease *lease);
@@ -108,12 +116,13 @@ typedef struct MediaReport {
 	uint64_t size_bytes;
 	uint64_t scrub_usec;
 	uint64_t verify_usec;
-	int error;         /* errno, 0 when the helper died of a signal */
-	int signal;        /* it died of this one */
+	int error;  /* errno, 0 when the helper died of a signal */
+	int signal; /* it died of this one */
 	int exit_status;
 } MediaReport;
 
-/* fd: the checked device; taken, also on failure. done is called once, when the process has ended; never after media_run_free(). */
+/* fd: the checked device; taken, also on failure. done is called once, when the process has ended;
+ * never after media_run_free(). */
 int media_run_start(sd_event *event, const char *helper, int fd, uint64_t size_bytes,
 	void (*progress)(void *data, bool verify, uint64_t done_bytes, uint64_t total_bytes),
 	void (*done)(void *data, const MediaReport *report), void *data, MediaRun **ret);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * At start: what the ledger, the marks in /run and the host say is compared, and whatever an earlier run left is begun again at
- * the point from which it is right. Everything here only starts jobs; they run when the loop does.
+ * At start: what the ledger, the marks in /run and the host say is compared, and whatever an
+ * earlier run left is begun again at the point from which it is right. Everything here only starts
+ * jobs; they run when the loop does.
  */
 
 #include "log.h"
@@ -17,11 +18,13 @@ static const PmlMark *mark_of(const PmlMark *marks, size_t n, const char *lease_
 	return NULL;
 }
 
-/* An eviction ran past its deadline: it is run again from the fence on, which changes nothing where it was done. */
+/* An eviction ran past its deadline: it is run again from the fence on, which changes nothing where
+ * it was done. */
 static int fence_again(Lease *lease, const char *why)
 {
 	if (!lease->region->host && !pml_streq(lease->record.boot_id, lease->manager->boot_id)) {
-		log_full(LOG_WARNING, &(LogFields){ .lease = lease->record.id, .region = lease->region->id },
+		log_full(LOG_WARNING,
+			&(LogFields){.lease = lease->record.id, .region = lease->region->id},
 			"Region %s, which was lent before the host restarted, is missing; its lease ends when it is back.",
 			lease->region->id);
 		return 0;
@@ -41,7 +44,8 @@ static int recover_lease(Lease *lease, const PmlMark *mark)
 	case PML_LEASE_ATTACHING:
 	case PML_LEASE_ACTIVE:
 		if (mark)
-			return fence_again(lease, "its fence was begun before the daemon restarted");
+			return fence_again(
+				lease, "its fence was begun before the daemon restarted");
 		if (!same_boot)
 			return fence_again(lease, "the host has restarted");
 		return recover_lease_start(lease);
@@ -68,7 +72,7 @@ static bool overlaps_lease(const Region *region)
 {
 	const Lease *l;
 
-	LIST_FOREACH(l, &region->manager->leases, leases)
+	LIST_FOREACH (l, &region->manager->leases, leases)
 		if (!l->gone && pml_extent_overlaps(&l->record.extent, &region->extent))
 			return true;
 	return false;
@@ -87,12 +91,13 @@ static int recover_region(Region *region)
 	case PML_USE_EVICTED:
 		return op_settle_kick(region);
 	case PML_USE_LEASED:
-		log_full(LOG_ERR, &(LogFields){ .region = region->id },
+		log_full(LOG_ERR, &(LogFields){.region = region->id},
 			"Region %s is lent to no lease that is known; it is not lent again. Look at `pmemlease history %s`.",
 			region->id, region->id);
 		return 0;
 	case PML_USE_FREE:
-		if (rec->content != PML_CONTENT_SCRUBBING || region->presence != PML_PRESENCE_ONLINE)
+		if (rec->content != PML_CONTENT_SCRUBBING ||
+			region->presence != PML_PRESENCE_ONLINE)
 			return 0;
 		/* Its intent and the consent to destroy that owner's data are on the disk. */
 		return scrub_continue(region);
@@ -110,7 +115,8 @@ static void drop_stale_marks(Manager *m, const PmlMark *marks, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const Lease *lease = manager_find_lease(m, marks[i].lease);
 
-		if (!lease || lease->record.state == PML_LEASE_FENCED || lease->record.state == PML_LEASE_STUCK)
+		if (!lease || lease->record.state == PML_LEASE_FENCED ||
+			lease->record.state == PML_LEASE_STUCK)
 			(void)pml_mark_remove(m->marks_fd, marks[i].lease);
 	}
 }
@@ -124,9 +130,11 @@ int recover(Manager *m)
 	int r;
 
 	r = pml_mark_load(m->marks_fd, &marks, &n);
-	/* What a mark would say is found anew below: a fence that was begun has left the device unbound, or its deadline on the disk. */
+	/* What a mark would say is found anew below: a fence that was begun has left the device
+	 * unbound, or its deadline on the disk. */
 	if (r < 0)
-		log_error("The marks in /run cannot be read: %s. Going by the ledger and the host.", strerror(-r));
+		log_error("The marks in /run cannot be read: %s. Going by the ledger and the host.",
+			strerror(-r));
 	drop_stale_marks(m, marks, n);
 
 	r = 0;
@@ -136,8 +144,7 @@ int recover(Manager *m)
 			r = recover_lease(lease, mark_of(marks, n, lease->record.id));
 	}
 	pml_mark_free(marks, n);
-	LIST_FOREACH(region, &m->regions, regions)
-	{
+	LIST_FOREACH (region, &m->regions, regions) {
 		if (r < 0)
 			break;
 		r = recover_region(region);
@@ -151,7 +158,7 @@ void manager_libvirt_connected(Manager *m)
 
 	after_fence_retry(m);
 	lease_jobs_libvirt_connected(m);
-	LIST_FOREACH(region, &m->regions, regions)
+	LIST_FOREACH (region, &m->regions, regions)
 		if (region->lease)
 			settle_kick(region);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Clearing what was fenced, and binding it again: by itself (op-settle.c) or on request (op-readmit.c), by the same steps. */
+/* Clearing what was fenced, and binding it again: by itself (op-settle.c) or on request
+ * (op-readmit.c), by the same steps. */
 
 #include "manager.h"
 
@@ -10,8 +11,8 @@ typedef struct SettleData {
 	LedgerChange change;
 
 	/* --- main thread --- */
-	bool readmit;   /* on request, also what is kept offline */
-	bool again;     /* a holder has ended since this began */
+	bool readmit; /* on request, also what is kept offline */
+	bool again;   /* a holder has ended since this began */
 
 	/* --- read and written by the steps' run --- */
 	PmlRegion *host;

@@ -47,7 +47,7 @@ int watch_add(Region *region, int pidfd, bool holder, WatchFn fn)
 		closep(&pidfd);
 		return -ENOMEM;
 	}
-	*w = (Watch){ .region = region, .pidfd = pidfd, .holder = holder, .fn = fn };
+	*w = (Watch){.region = region, .pidfd = pidfd, .holder = holder, .fn = fn};
 	r = sd_event_add_io(region->manager->event, &w->source, pidfd, EPOLLIN, on_exit_event, w);
 	if (r < 0) {
 		watch_free(w);
@@ -81,8 +81,7 @@ int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_b
 	watch_drop(region, true);
 	free(region->held_by);
 	region->held_by = strdup(pml_proof_summary(proof));
-	pml_proof_foreach_holder(proof, i, h)
-	{
+	pml_proof_foreach_holder (proof, i, h) {
 		int fd = -EBADF, r;
 
 		if (h->pidfd >= 0) {
@@ -91,7 +90,8 @@ int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_b
 		} else {
 			r = op_pidfd_open(h->pid, h->start_ticks, &fd);
 		}
-		/* One that has ended since is no reason to wait for anything: the clock proves again. */
+		/* One that has ended since is no reason to wait for anything: the clock proves
+		 * again. */
 		if (r < 0 || watch_add(region, fd, true, fn) < 0)
 			blind = true;
 	}

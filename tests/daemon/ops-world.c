@@ -21,7 +21,8 @@ static size_t n_ends;
 
 static uint64_t start_ticks(pid_t pid);
 
-/* A machine that was killed is a holder no more, whether or not somebody has asked for its exit status. */
+/* A machine that was killed is a holder no more, whether or not somebody has asked for its exit
+ * status. */
 static bool alive(const WorldDomain *d)
 {
 	return d->pid != 0 && op_process_alive(d->pid, start_ticks(d->pid));
@@ -80,7 +81,8 @@ static int fake_module_refs(void *userdata, uint64_t *ret_refs, uint64_t *ret_pe
 	return -EOPNOTSUPP;
 }
 
-static const PmlDaxOps fake_dax = { fake_binding, fake_unbind, fake_bind, fake_open, fake_module_refs, NULL };
+static const PmlDaxOps fake_dax = {
+	fake_binding, fake_unbind, fake_bind, fake_open, fake_module_refs, NULL};
 
 static int fake_scan(PmlInventory **ret)
 {
@@ -96,7 +98,9 @@ static int fake_scan(PmlInventory **ret)
 		.phys_start = 1ULL << 32,
 		.numa_node = 0,
 		.target_node = 0,
-		.extent = { .medium = "iset:00000000deadbeef", .start_bytes = 0, .size_bytes = WORLD_BYTES },
+		.extent = {.medium = "iset:00000000deadbeef",
+			.start_bytes = 0,
+			.size_bytes = WORLD_BYTES},
 	};
 	PmlRegion *region;
 	int r;
@@ -122,7 +126,8 @@ static uint64_t start_ticks(pid_t pid)
 	if (!f || !fgets(line, sizeof(line), f) || !strrchr(line, ')'))
 		return 0;
 	(void)sscanf(strrchr(line, ')') + 1,
-		" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks);
+		" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+		&ticks);
 	return ticks;
 }
 
@@ -141,13 +146,14 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 		(void)snprintf(holders + n, sizeof(holders) - n,
 			"%s{\"pid\":%d,\"start_ticks\":%llu,\"command\":\"qemu\",\"cgroup\":\"\",\"unit\":\"\",\"descriptors\":1,"
 			"\"mappings\":1,\"mapped_bytes\":%llu,\"present_bytes\":0,\"probes\":0,\"probes_refused\":0}",
-			held ? "," : "", (int)d->pid, (unsigned long long)start_ticks(d->pid), WORLD_BYTES);
+			held ? "," : "", (int)d->pid, (unsigned long long)start_ticks(d->pid),
+			WORLD_BYTES);
 		held = true;
 	}
-	verdict = held && bound ? "reachable" :
-		  held		? "unreachable" :
-		  world->unexplained && !bound ? "unexplained" :
-						 "clear";
+	verdict = held && bound			 ? "reachable"
+		  : held			 ? "unreachable"
+		  : world->unexplained && !bound ? "unexplained"
+						 : "clear";
 	if (world->hold_proof && req->probe)
 		verdict = "reachable";
 	(void)snprintf(text, sizeof(text),
@@ -208,7 +214,8 @@ struct Virt {
 static WorldDomain *find(const char *name)
 {
 	for (int i = 0; i < 2; i++)
-		if (pml_streq(world->domains[i].uuid, name) || pml_streq(world->domains[i].name, name))
+		if (pml_streq(world->domains[i].uuid, name) ||
+			pml_streq(world->domains[i].name, name))
 			return &world->domains[i];
 	return NULL;
 }
@@ -216,19 +223,19 @@ static WorldDomain *find(const char *name)
 static void connected(void *data)
 {
 	Virt *v = data;
-	VirtEvent ev = { .type = VIRT_EV_CONNECTED };
+	VirtEvent ev = {.type = VIRT_EV_CONNECTED};
 
 	v->on_event(v->data, &ev);
 }
 
-static int virt_start(void *userdata, Executors *x, const char *uri, void (*on_event)(void *data, const VirtEvent *ev),
-	void *data, Virt **ret)
+static int virt_start(void *userdata, Executors *x, const char *uri,
+	void (*on_event)(void *data, const VirtEvent *ev), void *data, Virt **ret)
 {
 	/* One for all: a hung call may still look at it when its daemon is gone. */
 	static Virt the_one;
 	Virt *v = &the_one;
 
-	*v = (Virt){ x, on_event, data };
+	*v = (Virt){x, on_event, data};
 	*ret = v;
 	return world->libvirt_down ? 0 : exec_post(x, connected, v);
 }
@@ -253,7 +260,7 @@ static int virt_lookup(Virt *v, const char *name, VirtDomain *ret, char **ret_wh
 		return VIRT_UNAVAILABLE;
 	if (!d)
 		return VIRT_NO_DOMAIN;
-	*ret = (VirtDomain){ .running = d->pid != 0, .paused = d->paused };
+	*ret = (VirtDomain){.running = d->pid != 0, .paused = d->paused};
 	(void)PML_STRCPY(ret->uuid, d->uuid);
 	(void)PML_STRCPY(ret->name, d->name);
 	return 0;
@@ -284,13 +291,15 @@ static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **
 		return VIRT_REFUSED;
 	}
 	for (int i = 0; i < 2; i++)
-		if (&world->domains[i] != d && world->domains[i].mapped && alive(&world->domains[i]))
+		if (&world->domains[i] != d && world->domains[i].mapped &&
+			alive(&world->domains[i]))
 			world->violations++;
 	d->mapped = true;
 	return 0;
 }
 
-static int virt_has_device(Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why)
+static int virt_has_device(
+	Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why)
 {
 	WorldDomain *d = find(uuid);
 
@@ -302,7 +311,8 @@ static int virt_has_device(Virt *v, const char *uuid, const VirtMemory *mem, boo
 	return 0;
 }
 
-static int virt_pause(Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why)
+static int virt_pause(
+	Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why)
 {
 	while (world->hang_pause)
 		(void)poll(NULL, 0, 5);
@@ -321,8 +331,8 @@ static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
 	return 0;
 }
 
-static const VirtOps fake_virt = { virt_start, virt_free, virt_connected, virt_lookup, virt_suited, virt_attach,
-	virt_has_device, virt_pause, virt_destroy, NULL };
+static const VirtOps fake_virt = {virt_start, virt_free, virt_connected, virt_lookup, virt_suited,
+	virt_attach, virt_has_device, virt_pause, virt_destroy, NULL};
 
 /* --- all of it --- */
 

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * A host to run the operations on: one region, two domains whose machines are real processes, a kernel and a libvirt made of flags. It lies
- * in shared memory, so that it survives the daemon being killed, as a real host does.
+ * A host to run the operations on: one region, two domains whose machines are real processes, a
+ * kernel and a libvirt made of flags. It lies in shared memory, so that it survives the daemon
+ * being killed, as a real host does.
  */
 
 #include <stdatomic.h>
@@ -14,12 +15,12 @@
 
 #define WORLD_REGION "11111111-2222-3333-4444-555555555555"
 #define WORLD_BYTES  (64ULL << 20)
-#define WORLD_A      "aaaaaaaa-0000-0000-0000-000000000001"
-#define WORLD_B      "bbbbbbbb-0000-0000-0000-000000000002"
+#define WORLD_A	     "aaaaaaaa-0000-0000-0000-000000000001"
+#define WORLD_B	     "bbbbbbbb-0000-0000-0000-000000000002"
 
 typedef struct WorldDomain {
 	const char *uuid, *name;
-	_Atomic pid_t pid; /* 0: shut off */
+	_Atomic pid_t pid;    /* 0: shut off */
 	atomic_bool mapped;   /* holds the region, dead or alive */
 	atomic_bool attached; /* libvirt's XML has the device */
 	atomic_bool paused;
@@ -28,25 +29,26 @@ typedef struct WorldDomain {
 typedef struct World {
 	atomic_bool bound, missing;
 	atomic_int unbinds, binds;
-	atomic_int unbound_msec;     /* CLOCK_BOOTTIME of the last unbind */
-	atomic_int violations;       /* bound while an old holder lived; two machines that reach the memory */
-	atomic_bool hang_attach;     /* libvirt does not come back from an attach */
+	atomic_int unbound_msec; /* CLOCK_BOOTTIME of the last unbind */
+	atomic_int violations;	 /* bound while an old holder lived; two machines that reach the
+				    memory */
+	atomic_bool hang_attach; /* libvirt does not come back from an attach */
 	atomic_bool hang_lookup;
 	atomic_bool hang_pause;
 	atomic_bool libvirt_down;
 	atomic_bool refuse_attach;
-	atomic_bool attach_nothing;  /* libvirt says done and gives other memory */
-	atomic_bool hold_proof;      /* no proof of a fence succeeds */
-	atomic_bool unexplained;     /* a descriptor in flight */
-	atomic_int ledger_error;     /* errno of every write */
+	atomic_bool attach_nothing; /* libvirt says done and gives other memory */
+	atomic_bool hold_proof;	    /* no proof of a fence succeeds */
+	atomic_bool unexplained;    /* a descriptor in flight */
+	atomic_int ledger_error;    /* errno of every write */
 	atomic_bool ledger_hangs;
-	atomic_char bytes;           /* what the memory holds: 0, or a tenant's letter */
+	atomic_char bytes; /* what the memory holds: 0, or a tenant's letter */
 	WorldDomain domains[2];
 } World;
 
 extern World *world;
 
-void world_new(void);   /* all memory of it; once */
+void world_new(void);	/* all memory of it; once */
 void world_reset(void); /* bound, blank bytes, both domains running */
 void world_end(void);
 void world_domain_start(int i);

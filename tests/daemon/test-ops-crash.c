@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The daemon is killed before and after every step of every kind of job (the steps are those that it lists itself), and started
- * again on what is left. The host and its machines live on meanwhile, as they do in life.
+ * The daemon is killed before and after every step of every kind of job (the steps are those that
+ * it lists itself), and started again on what is left. The host and its machines live on meanwhile,
+ * as they do in life.
  */
 
 #include <signal.h>
@@ -21,24 +22,25 @@ static Lease *lease;
 static OpError err;
 
 /* In a child: cmocka's assertions would jump back into the parent's stack. */
-#define CHECK(condition)                                                                                                    \
-	do {                                                                                                               \
-		if (!(condition)) {                                                                                        \
-			(void)fprintf(stderr, "# line %d: not %s\n", __LINE__, #condition);                                  \
-			_exit(3);                                                                                          \
-		}                                                                                                          \
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			(void)fprintf(stderr, "# line %d: not %s\n", __LINE__, #condition);        \
+			_exit(3);                                                                  \
+		}                                                                                  \
 	} while (0)
 
-#define UNTIL(condition)                                                                                                    \
-	do {                                                                                                               \
-		uint64_t end_ = pml_now_usec(CLOCK_MONOTONIC) + 20 * USEC_PER_SEC;                                          \
-		while (!(condition)) {                                                                                     \
-			CHECK(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);                                                 \
-			if (pml_now_usec(CLOCK_MONOTONIC) > end_) {                                                        \
-				(void)fprintf(stderr, "# line %d: never %s\n", __LINE__, #condition);                        \
-				_exit(3);                                                                                  \
-			}                                                                                                  \
-		}                                                                                                          \
+#define UNTIL(condition)                                                                           \
+	do {                                                                                       \
+		uint64_t end_ = pml_now_usec(CLOCK_MONOTONIC) + 20 * USEC_PER_SEC;                 \
+		while (!(condition)) {                                                             \
+			CHECK(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);                       \
+			if (pml_now_usec(CLOCK_MONOTONIC) > end_) {                                \
+				(void)fprintf(                                                     \
+					stderr, "# line %d: never %s\n", __LINE__, #condition);    \
+				_exit(3);                                                          \
+			}                                                                          \
+		}                                                                                  \
 	} while (0)
 
 static void start(void)
@@ -85,7 +87,8 @@ static void lend(const char *domain)
 
 	UNTIL(m->libvirt_connected && region()->presence == PML_PRESENCE_ONLINE);
 	settle();
-	CHECK(op_lease_start(m, region(), domain, NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0, &lease, &job, &err) == 0);
+	CHECK(op_lease_start(m, region(), domain, NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
+		      &lease, &job, &err) == 0);
 	e = finish(job->id);
 	if (!pml_streq(e.result, "done"))
 		(void)fprintf(stderr, "# %s\n", e.message);
@@ -103,7 +106,8 @@ static void scrub(const char *owner)
 static uint64_t take_back(const char *kind, uint64_t deadline_usec)
 {
 	settle();
-	CHECK(op_evict_start(m, region(), kind, deadline_usec, false, _PML_AFTER_FENCE_INVALID, 0, &job, &err) == 0);
+	CHECK(op_evict_start(m, region(), kind, deadline_usec, false, _PML_AFTER_FENCE_INVALID, 0,
+		      &job, &err) == 0);
 	return job->id;
 }
 
@@ -152,12 +156,13 @@ static void check_invariants(void)
 	unsigned n = 0;
 
 	CHECK(world->violations == 0);
-	LIST_FOREACH(l, &m->leases, leases)
+	LIST_FOREACH (l, &m->leases, leases)
 		if (!l->gone)
 			n++;
 	CHECK(n <= 1);
 	if (world->bytes == 'a')
-		CHECK((rec->content == PML_CONTENT_RETAINED || rec->content == PML_CONTENT_SCRUBBING) &&
+		CHECK((rec->content == PML_CONTENT_RETAINED ||
+			      rec->content == PML_CONTENT_SCRUBBING) &&
 			pml_streq(rec->owner, WORLD_A));
 	for (int i = 0; i < 2; i++) {
 		if (!world_holds(i))
@@ -214,7 +219,8 @@ static void restart_draining(void)
 	for (int i = 0; i < 20; i++)
 		CHECK(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);
 	if (region()->lease && region()->lease->record.state == PML_LEASE_DRAINING) {
-		CHECK(op_evict_start(m, region(), "evict", 0, false, _PML_AFTER_FENCE_INVALID, 0, &job, &err) == 0);
+		CHECK(op_evict_start(m, region(), "evict", 0, false, _PML_AFTER_FENCE_INVALID, 0,
+			      &job, &err) == 0);
 		(void)finish(job->id);
 	}
 	settle();
@@ -276,7 +282,8 @@ static void end(void)
 		abort();
 }
 
-/* first: what brings about the state in which `at` is reached at the next start; NULL: the scenario reaches it. */
+/* first: what brings about the state in which `at` is reached at the next start; NULL: the scenario
+ * reaches it. */
 static void crash(const char *first, const char *at)
 {
 	int r = 1;
@@ -306,11 +313,13 @@ int main(int argc, char **argv)
 				const char *step = (*k)->steps[i].name, *first = NULL;
 				char at[128];
 
-				(void)snprintf(at, sizeof(at), "%s/%s/%s", (*k)->name, step, after ? "after" : "before");
+				(void)snprintf(at, sizeof(at), "%s/%s/%s", (*k)->name, step,
+					after ? "after" : "before");
 				if (argc > 1 && !strstr(at, argv[1]))
 					continue;
 				if (*k == &op_recover_kind)
-					first = pml_streq(step, "undo") ? "lease/reserve/after" : "lease/attach/after";
+					first = pml_streq(step, "undo") ? "lease/reserve/after"
+									: "lease/attach/after";
 				crash(first, at);
 			}
 	(void)printf("1..%u\n", n_tests);

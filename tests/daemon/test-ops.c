@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The operations on a made-up host: what they grant and refuse, and that a deadline is met whatever hangs. */
+/* The operations on a made-up host: what they grant and refuse, and that a deadline is met whatever
+ * hangs. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +30,8 @@ static void stop(void)
 {
 	uint64_t end = pml_now_usec(CLOCK_MONOTONIC) + USEC_PER_SEC;
 
-	/* What runs in a thread when the daemon ends is left to the process's end, which ASan would call a leak. */
+	/* What runs in a thread when the daemon ends is left to the process's end, which ASan would
+	 * call a leak. */
 	while ((m->jobs || m->rescan_running) && pml_now_usec(CLOCK_MONOTONIC) < end)
 		(void)sd_event_run(event, 10 * USEC_PER_MSEC);
 	m = manager_free(m);
@@ -68,14 +70,14 @@ static Region *region(void)
 }
 
 /* Turns the loop until the condition holds; fails after 10 s. */
-#define UNTIL(condition)                                                                                                    \
-	do {                                                                                                               \
-		uint64_t end_ = pml_now_usec(CLOCK_MONOTONIC) + 10 * USEC_PER_SEC;                                          \
-		while (!(condition)) {                                                                                     \
-			assert_true(sd_event_run(event, 20 * USEC_PER_MSEC) >= 0);                                           \
-			if (pml_now_usec(CLOCK_MONOTONIC) > end_)                                                          \
-				fail_msg("never: %s", #condition);                                                         \
-		}                                                                                                          \
+#define UNTIL(condition)                                                                           \
+	do {                                                                                       \
+		uint64_t end_ = pml_now_usec(CLOCK_MONOTONIC) + 10 * USEC_PER_SEC;                 \
+		while (!(condition)) {                                                             \
+			assert_true(sd_event_run(event, 20 * USEC_PER_MSEC) >= 0);                 \
+			if (pml_now_usec(CLOCK_MONOTONIC) > end_)                                  \
+				fail_msg("never: %s", #condition);                                 \
+		}                                                                                  \
 	} while (0)
 
 static WorldEnd finish(uint64_t id)
@@ -92,14 +94,17 @@ static OpError err;
 
 static int try_lease(const char *domain, const char *owner)
 {
-	return op_lease_start(m, region(), domain, owner, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0, &lease, &job, &err);
+	return op_lease_start(m, region(), domain, owner, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
+		&lease, &job, &err);
 }
 
 static void adopt(const char *owner)
 {
 	PmlTxn *txn = pml_txn_new("test");
 
-	assert_int_equal(pml_txn_content_step(txn, WORLD_REGION, &region()->extent, PML_CONTENT_EV_ADOPT, owner), 0);
+	assert_int_equal(pml_txn_content_step(
+				 txn, WORLD_REGION, &region()->extent, PML_CONTENT_EV_ADOPT, owner),
+		0);
 	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
 	UNTIL(region()->record.content == PML_CONTENT_RETAINED);
 }
@@ -129,7 +134,8 @@ static void lend(const char *domain)
 
 static int try_evict(uint64_t deadline_usec, bool keep_offline)
 {
-	return op_evict_start(m, region(), "evict", deadline_usec, keep_offline, _PML_AFTER_FENCE_INVALID, 0, &job, &err);
+	return op_evict_start(m, region(), "evict", deadline_usec, keep_offline,
+		_PML_AFTER_FENCE_INVALID, 0, &job, &err);
 }
 
 static WorldEnd evict(uint64_t deadline_usec)
@@ -167,7 +173,8 @@ static void test_main_job(void **state)
 
 	/* Its end is noticed; then the data is still a's. */
 	world_domain_stop(0);
-	UNTIL(!region()->lease && region()->record.use == PML_USE_FREE && world->bound && !region()->job);
+	UNTIL(!region()->lease && region()->record.use == PML_USE_FREE && world->bound &&
+		!region()->job);
 	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
 	assert_int_equal(region()->record.content, PML_CONTENT_RETAINED);
 	assert_int_equal(try_lease("b", NULL), 0);
@@ -188,7 +195,8 @@ static void test_refused(void **state)
 	refused(try_lease("a", NULL), PML_ERROR_FOREIGN);
 	refused(op_scrub_start(m, region(), "somebody", 0, &job, &err), PML_ERROR_WRONG_OWNER);
 	refused(try_evict(m->config.deadline_max_usec + 1, false), PML_ERROR_INVALID);
-	refused(op_evict_start(m, region(), "release", 0, false, _PML_AFTER_FENCE_INVALID, 0, &job, &err),
+	refused(op_evict_start(
+			m, region(), "release", 0, false, _PML_AFTER_FENCE_INVALID, 0, &job, &err),
 		PML_ERROR_NO_SUCH_LEASE);
 	refused(op_readmit_start(m, region(), 0, &job, &err), PML_ERROR_INVALID);
 	scrub("");
@@ -224,7 +232,9 @@ static void test_caps(void **state)
 {
 	scrub("");
 	m->config.max_leases_per_uid = 0;
-	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 1000, &lease, &job, &err), 1);
+	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP,
+				 PML_AFTER_FENCE_PAUSE, 1000, &lease, &job, &err),
+		1);
 	assert_string_equal(err.error, PML_ERROR_LIMIT);
 }
 
@@ -319,7 +329,8 @@ static void test_ledger_full(void **state)
 	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
 	world->ledger_error = 0;
 
-	/* Accepted, and full from then on: fenced and proved in time, recorded when there is room. */
+	/* Accepted, and full from then on: fenced and proved in time, recorded when there is room.
+	 */
 	assert_int_equal(try_evict(400 * USEC_PER_MSEC, false), 0);
 	id = job->id;
 	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
@@ -352,7 +363,8 @@ static void test_ledger_hangs(void **state)
 	assert_int_equal(try_evict(400 * USEC_PER_MSEC, false), 0);
 	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
 	world->ledger_hangs = true;
-	UNTIL(!world->bound && lease_state(region()->lease) == PML_LEASE_FENCED && world->domains[0].paused);
+	UNTIL(!world->bound && lease_state(region()->lease) == PML_LEASE_FENCED &&
+		world->domains[0].paused);
 	world->ledger_hangs = false;
 	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
 }
@@ -415,7 +427,8 @@ static void test_attach_fails(void **state)
 	e = finish(job->id);
 	assert_string_equal(e.result, "failed");
 	assert_non_null(strstr(e.message, "no slot"));
-	UNTIL(!region()->lease && world->bound && region()->record.use == PML_USE_FREE && !region()->job);
+	UNTIL(!region()->lease && world->bound && region()->record.use == PML_USE_FREE &&
+		!region()->job);
 	assert_int_equal(world->unbinds, 1);
 	assert_false(world->domains[0].paused);
 	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
@@ -497,7 +510,8 @@ static void test_domain_ends(void **state)
 	lend("a");
 	world_write(0);
 	world_domain_stop(0);
-	UNTIL(!region()->lease && !region()->job && world->bound && region()->record.use == PML_USE_FREE);
+	UNTIL(!region()->lease && !region()->job && world->bound &&
+		region()->record.use == PML_USE_FREE);
 	assert_int_equal(world->unbinds, 1);
 	assert_string_equal(region()->record.owner, WORLD_A);
 	assert_int_equal(world->bytes, 'a');
@@ -509,7 +523,8 @@ static void test_on_end_scrub(void **state)
 
 	scrub("");
 	UNTIL(m->libvirt_connected);
-	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_SCRUB, PML_AFTER_FENCE_DESTROY, 0, &lease, &job, &err),
+	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_SCRUB,
+				 PML_AFTER_FENCE_DESTROY, 0, &lease, &job, &err),
 		0);
 	e = finish(job->id);
 	assert_string_equal(e.result, "done");
@@ -631,8 +646,8 @@ static void test_evict_in_a_write(void **state)
 		if (i == 0)
 			world->ledger_hangs = true;
 		else
-			UNTIL(region()->lease->record.state == PML_LEASE_RESERVED && region()->lease->recorded &&
-				(world->ledger_hangs = true));
+			UNTIL(region()->lease->record.state == PML_LEASE_RESERVED &&
+				region()->lease->recorded && (world->ledger_hangs = true));
 		UNTIL(job->running && pml_streq(job->kind->steps[job->step].name, step));
 		assert_int_equal(try_evict(0, false), 0);
 		world->ledger_hangs = false;
@@ -640,7 +655,8 @@ static void test_evict_in_a_write(void **state)
 		assert_string_equal(e.result, "done");
 		e = finish(lease_job);
 		assert_string_equal(e.result, "cancelled");
-		UNTIL(!region()->lease && !region()->job && region()->record.use == PML_USE_FREE && world->bound);
+		UNTIL(!region()->lease && !region()->job && region()->record.use == PML_USE_FREE &&
+			world->bound);
 		UNTIL(region()->presence == PML_PRESENCE_ONLINE && !m->rescan_running);
 		assert_false(world->domains[0].mapped);
 	}
