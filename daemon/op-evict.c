@@ -65,13 +65,13 @@ static JobNext takeover_prepare(Job *job)
 	return JOB_NEXT;
 }
 
-void evict_taken_over(Job *job)
+void evict_taken_over(Job *evict)
 {
-	EvictData *d = job->data;
+	EvictData *d = evict->data;
 
 	d->taking_over = false;
-	job->lease = job->region ? job->region->lease : NULL;
-	job_resume(job);
+	evict->lease = evict->region ? evict->region->lease : NULL;
+	job_resume(evict);
 }
 
 /* --- accept: the intent of the fence, on the disk --- */
