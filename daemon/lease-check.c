@@ -10,7 +10,7 @@
 #include "ops-internal.h"
 #include "util.h"
 
-#define CMDLINE_MAX (256 * 1024)
+#define CMDLINE_MAX ((size_t)256 * 1024)
 
 LeaseData *lease_data_new(Manager *m, Region *region)
 {
