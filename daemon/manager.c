@@ -160,6 +160,19 @@ static int scan_run(void *userdata)
 	return s->scan(&s->inventory);
 }
 
+/*
+ * A lease by which a machine of this boot may reach its region. What was lent before the host
+ * restarted has nobody left who could: at a boot such regions come one by one, and their leases end
+ * when they are there.
+ */
+static bool is_lent(const Manager *m, const Lease *lease)
+{
+	PmlLeaseState s = lease ? lease_state(lease) : PML_LEASE_RELEASED;
+
+	return (s == PML_LEASE_ATTACHING || s == PML_LEASE_ACTIVE || s == PML_LEASE_DRAINING) &&
+	       pml_streq(lease->record.boot_id, m->boot_id);
+}
+
 /* What a scan found that somebody must act on: a lent region that is lent no more, one that came
  * back. */
 static void regions_react(Manager *m)
@@ -167,9 +180,7 @@ static void regions_react(Manager *m)
 	Region *r, *next;
 
 	for (r = LIST_FIRST(&m->regions); r; r = next) {
-		PmlLeaseState s = r->lease ? lease_state(r->lease) : PML_LEASE_RELEASED;
-		bool lent = s == PML_LEASE_ATTACHING || s == PML_LEASE_ACTIVE ||
-			    s == PML_LEASE_DRAINING;
+		bool lent = is_lent(m, r->lease);
 
 		next = LIST_NEXT(r, regions);
 		if (lent && r->presence != PML_PRESENCE_ONLINE && !r->job)

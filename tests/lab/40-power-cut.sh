@@ -18,8 +18,8 @@ if [ "$LAB_BOOT" -eq 1 ]; then
 	crash_setup
 else
 	read -r tap_count tap_failed <"$state/tap"
-	dax=$(ndctl list -X -m devdax | jq -r '.[0].chardev')
 	owner=$(guest uuid b1)
+	dax=$(ndctl list -X | jq -r '.[].daxregion.devices[0].chardev')
 	wait_region 30 "$dax" Presence online
 	point=$(cat "$state/crash.point")
 	crash_check "$point and a power cut"
