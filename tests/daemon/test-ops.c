@@ -592,6 +592,29 @@ static void test_libvirt_down_at_restart(void **state)
 	assert_false(world->bound);
 }
 
+/* What happened while nobody listened is found at the start: a dead mapping looks like a live one. */
+static void test_unbound_while_away(void **state)
+{
+	scrub("");
+	lend("a");
+	stop();
+	world->bound = false;
+	start();
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED && world->domains[0].paused);
+	world_domain_stop(0);
+	UNTIL(!region()->lease && world->bound && !region()->job);
+
+	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
+	world_domain_start(0);
+	lend("a");
+	assert_int_equal(try_evict(60 * USEC_PER_SEC, false), 0);
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
+	stop();
+	world->bound = false;
+	start();
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -616,6 +639,7 @@ int main(int argc, char **argv)
 		T(test_unleased),
 		T(test_bound_by_somebody),
 		T(test_libvirt_down_at_restart),
+		T(test_unbound_while_away),
 	};
 	int r;
 
