@@ -470,7 +470,45 @@ static void test_stuck(void **state)
 	world->hold_proof = false;
 	world_domain_stop(0);
 	UNTIL(!region()->lease && !region()->job);
-	/* Released by the later proof; the quarantine is for an operator to lift. */
+	/* The later proof ends the lease, and the quarantine that was for its sake. */
+	UNTIL(region()->record.use == PML_USE_FREE && world->bound && !region()->job);
+	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
+	assert_string_equal(region()->record.owner, WORLD_A);
+}
+
+static void test_stuck_keep_offline(void **state)
+{
+	scrub("");
+	lend("a");
+	world->hold_proof = true;
+	assert_int_equal(try_evict(0, true), 0);
+	(void)finish(job->id);
+	world->hold_proof = false;
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_non_null(strstr(region()->record.reason, "offline"));
+	assert_false(world->bound);
+}
+
+/* Of a stuck lease that is proved, a quarantine with another reason stays, if only of some of its bytes. */
+static void test_stuck_other_quarantine(void **state)
+{
+	PmlTxn *txn = pml_txn_new("test");
+	PmlExtent part;
+
+	scrub("");
+	lend("a");
+	world->hold_proof = true;
+	(void)evict(0);
+	part = region()->extent;
+	part.size_bytes /= 2;
+	assert_int_equal(pml_txn_use_step(txn, WORLD_REGION, &part, PML_USE_EV_QUARANTINE, "somebody's reason"), 0);
+	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	UNTIL(m->n_extents == 2);
+	world->hold_proof = false;
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
 	assert_int_equal(region()->record.use, PML_USE_QUARANTINED);
 	assert_false(world->bound);
 	refused(try_lease("b", NULL), PML_ERROR_QUARANTINED);
@@ -632,6 +670,8 @@ int main(int argc, char **argv)
 		T(test_attach_fails),
 		T(test_cancel_lease),
 		T(test_stuck),
+		T(test_stuck_keep_offline),
+		T(test_stuck_other_quarantine),
 		T(test_unexplained),
 		T(test_domain_ends),
 		T(test_on_end_scrub),
