@@ -464,6 +464,7 @@ static void stuck_reason(const EvictData *d, char *buf, size_t size)
 		op_stuck_reason(buf, size, &d->rec, what);
 	else
 		(void)snprintf(buf, size, "%s", what);
+	pml_make_printable(buf);
 }
 
 static int record_txn(Job *job, PmlTxn *txn)

@@ -103,6 +103,7 @@ void op_stuck_reason(char *buf, size_t size, const PmlLeaseRecord *rec, const ch
 	stuck_suffix(suffix, sizeof(suffix), rec);
 	(void)snprintf(buf, size, "%.*s", (int)(size - strlen(suffix) - 1), what);
 	(void)strncat(buf, suffix, size - strlen(buf) - 1);
+	pml_make_printable(buf);
 }
 
 bool op_quarantined_by(const Manager *m, const PmlLeaseRecord *rec)

@@ -653,6 +653,49 @@ static void test_unbound_while_away(void **state)
 	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
 }
 
+/* The bus throws out who sends a string that is not UTF-8, such as one that was cut. */
+static void test_sentences_are_text(void **state)
+{
+	char many[3 * sizeof(err.message)];
+	Job cut = {};
+
+	for (size_t i = 0; i + 3 < sizeof(many); i += 3)
+		memcpy(many + i, "\xe2\x82\xac", 4);
+	for (int i = 0; i < 3; i++) {
+		OpError e;
+
+		(void)op_error(&e, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
+		job_set_error(&cut, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
+		for (const char *s = e.message, *t = cut.message; *s; s += pml_utf8_length((const unsigned char *)s)) {
+			assert_true(pml_utf8_length((const unsigned char *)s) > 0);
+			assert_int_equal(*s, *t);
+			t += pml_utf8_length((const unsigned char *)t);
+		}
+	}
+	job_set_error(&cut, PML_ERROR_FAILED, "%s", "of QEMU:\n\x1b[31mred\xff\xc2\x9b");
+	assert_string_equal(cut.message, "of QEMU:??[31mred???");
+}
+
+/* More owners than one has room for by name. */
+static void test_scrub_of_many(void **state)
+{
+	char owner[PML_NAME_LEN];
+
+	for (unsigned i = 0; i < 4; i++) {
+		PmlTxn *txn = pml_txn_new("test");
+		PmlExtent part = region()->extent;
+
+		part.size_bytes /= 4;
+		part.start_bytes += i * part.size_bytes;
+		memset(owner, (char)('a' + i), sizeof(owner) - 1);
+		owner[sizeof(owner) - 1] = 0;
+		assert_int_equal(pml_txn_content_step(txn, WORLD_REGION, &part, PML_CONTENT_EV_ADOPT, owner), 0);
+		assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	}
+	UNTIL(strlen(region()->record.owner) == 4 * (PML_NAME_LEN - 1) + 3);
+	scrub(strdupa(region()->record.owner));
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -680,6 +723,8 @@ int main(int argc, char **argv)
 		T(test_bound_by_somebody),
 		T(test_libvirt_down_at_restart),
 		T(test_unbound_while_away),
+		T(test_sentences_are_text),
+		T(test_scrub_of_many),
 	};
 	int r;
 
