@@ -346,6 +346,7 @@ void job_set_error(Job *job, const char *error, const char *format, ...)
 	(void)snprintf(job->error, sizeof(job->error), "%s", error);
 	va_start(ap, format);
 	(void)vsnprintf(job->message, sizeof(job->message), format, ap);
+	pml_make_printable(job->message);
 	va_end(ap);
 }
 

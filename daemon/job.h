@@ -70,7 +70,7 @@ struct Job {
 	double progress; /* 0..1 */
 	char phase[64];	 /* for people: "waiting for the guest" */
 	char error[64];	 /* PML_ERROR_… or "" */
-	char message[512];
+	char message[2048];
 	uint32_t uid; /* who asked */
 	Job *next;
 	/* The engine's own. */

@@ -23,6 +23,7 @@ int op_error(OpError *err, const char *error, const char *format, ...)
 	(void)snprintf(err->error, sizeof(err->error), "%s", error);
 	va_start(ap, format);
 	(void)vsnprintf(err->message, sizeof(err->message), format, ap);
+	pml_make_printable(err->message);
 	va_end(ap);
 	return 1;
 }

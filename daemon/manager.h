@@ -22,7 +22,7 @@
 /* A named error (names.h) with a sentence that says what to do. */
 typedef struct OpError {
 	char error[64];
-	char message[512];
+	char message[2048]; /* room for a list of owners that must be named */
 } OpError;
 
 /* Fills *err; returns 1, so that a starter can `return op_error(…)`. */

@@ -267,6 +267,7 @@ int evict_force(Region *region, const char *why)
 	d->forced = true;
 	d->deadline_usec = pml_now_usec(CLOCK_BOOTTIME);
 	(void)snprintf(d->reason, sizeof(d->reason), "%s", why);
+	pml_make_printable(d->reason);
 	return start(region, &op_evict_kind, 0, d, NULL);
 }
 

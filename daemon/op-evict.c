@@ -466,11 +466,18 @@ static JobNext pause_done(Job *job, int r)
 
 static void stuck_reason(const EvictData *d, char *buf, size_t size)
 {
+	char what[PML_REASON_MAX];
+
 	if (d->proof)
-		(void)snprintf(buf, size, "not proved: %.200s", pml_proof_summary(d->proof));
+		(void)snprintf(what, sizeof(what), "not proved: %s", pml_proof_summary(d->proof));
 	else
-		(void)snprintf(buf, size, "not proved: %s",
+		(void)snprintf(what, sizeof(what), "not proved: %s",
 			d->host ? "no proof could be made in time" : "the device is missing");
+	if (d->leased)
+		op_stuck_reason(buf, size, &d->rec, what);
+	else
+		(void)snprintf(buf, size, "%s", what);
+	pml_make_printable(buf);
 }
 
 static int record_txn(Job *job, PmlTxn *txn)

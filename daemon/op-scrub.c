@@ -18,7 +18,7 @@ typedef struct ScrubData {
 	LedgerChange change;
 	MediaRun *run;
 	MediaReport report;
-	char owner[PML_NAME_LEN];
+	char owner[PML_OWNERS_LEN];
 	bool own; /* nobody asked: a lease's policy, or the rest of an earlier scrub */
 	/* --- read and written by the steps' run --- */
 	LeaseData look; /* host and proof: who holds the region */
@@ -356,6 +356,7 @@ static int start(
 	Manager *m, Region *region, const char *owner, bool own, uint32_t uid, Job **ret_job)
 {
 	ScrubData *d = calloc(1, sizeof(*d));
+	int r;
 
 	if (!d)
 		return -ENOMEM;
@@ -366,7 +367,11 @@ static int start(
 	d->look.dax = m->dax;
 	d->look.host = pml_region_ref(region->host);
 	d->look.proof_timeout_usec = m->config.proof_timeout_usec;
-	(void)PML_STRCPY(d->owner, owner);
+	r = PML_STRCPY(d->owner, owner);
+	if (r < 0) {
+		scrub_data_free(d);
+		return r;
+	}
 	return job_start(m, &op_scrub_kind, region, NULL, uid, d, ret_job);
 }
 

@@ -252,6 +252,23 @@ static JobNext begin_change(Job *job, PmlTxn *txn, int r)
 	return JOB_NEXT;
 }
 
+/* The quarantine that this lease was stuck for ends with it; any other one stays. */
+static int end_own_quarantine(Job *job, PmlTxn *txn, const PmlLeaseRecord *rec)
+{
+	const char *id = job->region->id;
+	int r;
+
+	if (!op_quarantined_by(job->manager, rec))
+		return 0;
+	r = pml_txn_use_step(txn, id, &rec->extent, PML_USE_EV_LIFT, "the fence was proved after all");
+	if (r >= 0)
+		r = pml_txn_use_step(txn, id, &rec->extent, PML_USE_EV_EVICT, NULL);
+	if (r >= 0)
+		r = pml_txn_use_step(txn, id, &rec->extent, PML_USE_EV_FENCED,
+			rec->keep_offline ? "kept offline: evicted" : NULL);
+	return r;
+}
+
 static JobNext proved_prepare(Job *job)
 {
 	SettleData *d = job->data;
@@ -271,6 +288,8 @@ static JobNext proved_prepare(Job *job)
 		: -ENOMEM;
 	if (r >= 0)
 		r = pml_txn_proof(txn, rec.id, job->region->id, d->proof_json);
+	if (r >= 0)
+		r = end_own_quarantine(job, txn, &rec);
 	return begin_change(job, txn, r);
 }
 

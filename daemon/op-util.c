@@ -95,6 +95,45 @@ bool op_process_alive(pid_t pid, uint64_t start_ticks)
 	return op_pidfd_open(pid, start_ticks, &fd) >= 0;
 }
 
+static void stuck_suffix(char *buf, size_t size, const PmlLeaseRecord *rec)
+{
+	(void)snprintf(buf, size, " (lease %s)", rec->id);
+}
+
+void op_stuck_reason(char *buf, size_t size, const PmlLeaseRecord *rec, const char *what)
+{
+	char suffix[PML_ID_MAX + 16];
+
+	stuck_suffix(suffix, sizeof(suffix), rec);
+	(void)snprintf(buf, size, "%.*s", (int)(size - strlen(suffix) - 1), what);
+	(void)strncat(buf, suffix, size - strlen(buf) - 1);
+	pml_make_printable(buf);
+}
+
+bool op_quarantined_by(const Manager *m, const PmlLeaseRecord *rec)
+{
+	char suffix[PML_ID_MAX + 16];
+	uint64_t covered = 0;
+
+	stuck_suffix(suffix, sizeof(suffix), rec);
+	for (size_t i = 0; i < m->n_extents; i++) {
+		const PmlExtentRecord *x = &m->extents[i];
+		uint64_t start = x->extent.start_bytes, end = pml_extent_end(&x->extent);
+		size_t n = strlen(x->reason), k = strlen(suffix);
+
+		if (!pml_extent_overlaps(&x->extent, &rec->extent))
+			continue;
+		if (x->use != PML_USE_QUARANTINED || n < k || strcmp(x->reason + n - k, suffix) != 0)
+			return false;
+		if (start < rec->extent.start_bytes)
+			start = rec->extent.start_bytes;
+		if (end > pml_extent_end(&rec->extent))
+			end = pml_extent_end(&rec->extent);
+		covered += end - start;
+	}
+	return covered == rec->extent.size_bytes;
+}
+
 const char *op_span(char *buf, size_t size, uint64_t usec)
 {
 	if (usec < 60 * USEC_PER_SEC)

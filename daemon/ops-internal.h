@@ -31,6 +31,14 @@ bool op_process_alive(pid_t pid, uint64_t start_ticks);
 /* "5.0 s", "2 min": for sentences. buf is returned. */
 const char *op_span(char *buf, size_t size, uint64_t usec);
 
+/*
+ * The reason of the quarantine that a stuck lease causes ends with the lease, so that a later proof of this lease ends that quarantine and
+ * no other: not one with another reason, nor one of another lease over some of its bytes.
+ */
+void op_stuck_reason(char *buf, size_t size, const PmlLeaseRecord *rec, const char *what);
+/* Every byte of the lease is quarantined, and for that reason alone. */
+bool op_quarantined_by(const Manager *m, const PmlLeaseRecord *rec);
+
 /* --- watch.c: pidfds of processes whose end means something to a region --- */
 
 typedef void (*WatchFn)(Region *region);

@@ -34,6 +34,7 @@ static int fence_again(Lease *lease, const char *why)
 
 static int recover_lease(Lease *lease, const PmlMark *mark)
 {
+	static const char unbound_meanwhile[] = "its device was unbound or removed while the daemon was away";
 	Manager *m = lease->manager;
 	const PmlLeaseRecord *rec = &lease->record;
 	bool same_boot = pml_streq(rec->boot_id, m->boot_id);
@@ -48,10 +49,15 @@ static int recover_lease(Lease *lease, const PmlMark *mark)
 				lease, "its fence was begun before the daemon restarted");
 		if (!same_boot)
 			return fence_again(lease, "the host has restarted");
+		/* A dead mapping looks like a live one, and no event will tell of it again. */
+		if (lease->region->presence != PML_PRESENCE_ONLINE)
+			return fence_again(lease, unbound_meanwhile);
 		return recover_lease_start(lease);
 	case PML_LEASE_DRAINING:
 		if (mark || !same_boot)
 			return fence_again(lease, "its deadline has passed");
+		if (lease->region->presence != PML_PRESENCE_ONLINE)
+			return fence_again(lease, unbound_meanwhile);
 		return evict_continue(lease);
 	case PML_LEASE_FENCING:
 		return fence_again(lease, "its fence was begun before the daemon restarted");

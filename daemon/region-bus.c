@@ -214,7 +214,7 @@ int region_bus_scrub(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 		return -ENOENT;
 	r = sd_bus_message_read(call, "s", &owner);
 	if (r >= 0)
-		r = bus_check_text(error, "owner", owner, PML_NAME_LEN - 1, true);
+		r = bus_check_text(error, "owner", owner, PML_OWNERS_LEN - 1, true);
 	if (r < 0)
 		return r;
 	r = op_scrub_start(m, region, owner, uid, &job, &err);

@@ -63,7 +63,6 @@ typedef struct ProofStat {
 
 /* -ESRCH when the process has ended. */
 int proof_read_stat(int dir_fd, ProofStat *ret);
-void proof_make_printable(char *s);
 
 /* How many different open files the pass proves, of the region (own) or of all other device-dax
  * devices. */

@@ -88,39 +88,6 @@ static bool is_refusal(int e)
 	return e == EACCES || e == EPERM;
 }
 
-/* Length of the UTF-8 sequence at s, 0 if it is none. */
-static size_t utf8_length(const unsigned char *s)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-	uint32_t c = n == 1 ? s[0] : s[0] & (0x7fU >> n);
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-
-	if (n > 1 && (s[0] < 0xc2 || s[0] > 0xf4))
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (s[i] & 0x3f);
-	}
-	return c >= least[n] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) ? n : 0;
-}
-
-/* A command's name is any 15 bytes, often a cut sequence; the bus and JSON take UTF-8 only. */
-void proof_make_printable(char *s)
-{
-	unsigned char *u = (unsigned char *)s;
-
-	while (*u) {
-		size_t n = utf8_length(u);
-
-		if (n == 0 || *u < 0x20 || *u == 0x7f) {
-			*u++ = '?';
-			continue;
-		}
-		u += n;
-	}
-}
-
 int proof_read_stat(int dir_fd, ProofStat *ret)
 {
 	_cleanup_close_ int fd = openat(dir_fd, "stat", O_RDONLY | O_CLOEXEC);
@@ -148,7 +115,8 @@ int proof_read_stat(int dir_fd, ProofStat *ret)
 		return -EBADMSG;
 	*close_paren = 0;
 	(void)snprintf(st.comm, sizeof(st.comm), "%s", open_paren + 1);
-	proof_make_printable(st.comm);
+	/* Any 15 bytes, often a cut sequence. */
+	pml_make_printable(st.comm);
 	st.state = state;
 	st.flags = flags;
 	st.session = session;

@@ -114,7 +114,7 @@ static char *read_cgroup(int dir_fd)
 		if (strncmp(line, "0::", 3) != 0)
 			continue;
 		line[strcspn(line, "\n")] = 0;
-		proof_make_printable(line);
+		pml_make_printable(line);
 		return strdup(line + 3);
 	}
 	return strdup("");

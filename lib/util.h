@@ -92,6 +92,42 @@ static inline _unused_ int pml_strcpy(char *field, size_t size, const char *s)
 }
 #define PML_STRCPY(field, s) pml_strcpy((field), sizeof(field), (s))
 
+/* Length of the UTF-8 sequence at s, 0 if it is none. */
+static inline _unused_ size_t pml_utf8_length(const unsigned char *s)
+{
+	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+	uint32_t c = n == 1 ? s[0] : s[0] & (0x7fU >> n);
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+
+	if (n > 1 && (s[0] < 0xc2 || s[0] > 0xf4))
+		return 0;
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	return c >= least[n] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) ? n : 0;
+}
+
+/*
+ * Makes UTF-8 without control characters of whatever is there, in place. For text of others (a command's name, libvirt's sentence) and for
+ * what was cut to a length: a bus daemon disconnects who sends it anything else.
+ */
+static inline _unused_ void pml_make_printable(char *s)
+{
+	unsigned char *u = (unsigned char *)s;
+
+	while (*u) {
+		size_t n = pml_utf8_length(u);
+
+		if (n == 0 || *u < 0x20 || *u == 0x7f || (*u == 0xc2 && u[1] < 0xa0)) {
+			*u++ = '?';
+			continue;
+		}
+		u += n;
+	}
+}
+
 static inline _unused_ bool pml_streq(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;

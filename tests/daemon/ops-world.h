@@ -62,7 +62,7 @@ int world_manager_new(sd_event *event, const char *dir, Manager **ret);
 /* What became of a job. */
 typedef struct WorldEnd {
 	uint64_t id;
-	char kind[32], result[16], error[64], message[512];
+	char kind[32], result[16], error[64], message[2048];
 } WorldEnd;
 bool world_job_result(uint64_t id, WorldEnd *ret);
 

@@ -265,6 +265,40 @@ static void test_adopt_and_history(void **state)
 	assert_true(n > 0);
 }
 
+/* What four owners left in one region can be destroyed by naming them all, however long that is. */
+static void test_many_owners(void **state)
+{
+	_cleanup_message_ sd_bus_message *wrong = NULL, *scrub = NULL;
+	_cleanup_free_ char *all = NULL, *owners = NULL;
+
+	for (unsigned i = 0; i < 4; i++) {
+		char name[32], owner[127];
+		_cleanup_free_ char *path = NULL;
+
+		(void)snprintf(name, sizeof(name), "dax%u.0", i + 1);
+		harness_write(&h, "regions", "%s 3%07u-0000-4000-8000-000000000000 0x%x 0x10000000 1 7\n",
+			name, i, i * 0x10000000U);
+		reload();
+		path = region_path(name);
+		for (size_t k = 0; k < sizeof(owner) - 1; k += 3)
+			memcpy(owner + k, "\xe2\x82\xac", 3);
+		owner[sizeof(owner) - 1] = '\0';
+		memcpy(owner, "of", 2);
+		owner[2] = (char)('0' + i);
+		adopt(path, owner);
+	}
+	harness_write(&h, "regions", "dax0.0 " UUID_A " 0 " GIB " 1 7\n");
+	reload();
+	all = region_path("dax0.0");
+	owners = property(all, "Owner");
+	assert_int_equal(strlen(owners), 4 * 126 + 3);
+	wrong = harness_call(&h, all, PML_IF_REGION, "Scrub", "s", "of0");
+	assert_error(wrong, PML_ERROR_WRONG_OWNER);
+	assert_non_null(strstr(sd_bus_message_get_error(wrong)->message, owners));
+	scrub = harness_call(&h, all, PML_IF_REGION, "Scrub", "s", owners);
+	assert_success(scrub);
+}
+
 static void test_lift_wants_a_quarantine(void **state)
 {
 	_cleanup_free_ char *a = region_path("dax0.0");
@@ -333,6 +367,7 @@ int main(void)
 		TEST(test_names_swapped),
 		TEST(test_unbound),
 		TEST(test_adopt_and_history),
+		TEST(test_many_owners),
 		TEST(test_lift_wants_a_quarantine),
 		TEST(test_verify_names_holders),
 	};

@@ -483,7 +483,45 @@ static void test_stuck(void **state)
 	world->hold_proof = false;
 	world_domain_stop(0);
 	UNTIL(!region()->lease && !region()->job);
-	/* Released by the later proof; the quarantine is for an operator to lift. */
+	/* The later proof ends the lease, and the quarantine that was for its sake. */
+	UNTIL(region()->record.use == PML_USE_FREE && world->bound && !region()->job);
+	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
+	assert_string_equal(region()->record.owner, WORLD_A);
+}
+
+static void test_stuck_keep_offline(void **state)
+{
+	scrub("");
+	lend("a");
+	world->hold_proof = true;
+	assert_int_equal(try_evict(0, true), 0);
+	(void)finish(job->id);
+	world->hold_proof = false;
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_non_null(strstr(region()->record.reason, "offline"));
+	assert_false(world->bound);
+}
+
+/* Of a stuck lease that is proved, a quarantine with another reason stays, if only of some of its bytes. */
+static void test_stuck_other_quarantine(void **state)
+{
+	PmlTxn *txn = pml_txn_new("test");
+	PmlExtent part;
+
+	scrub("");
+	lend("a");
+	world->hold_proof = true;
+	(void)evict(0);
+	part = region()->extent;
+	part.size_bytes /= 2;
+	assert_int_equal(pml_txn_use_step(txn, WORLD_REGION, &part, PML_USE_EV_QUARANTINE, "somebody's reason"), 0);
+	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	UNTIL(m->n_extents == 2);
+	world->hold_proof = false;
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
 	assert_int_equal(region()->record.use, PML_USE_QUARANTINED);
 	assert_false(world->bound);
 	refused(try_lease("b", NULL), PML_ERROR_QUARANTINED);
@@ -721,7 +759,9 @@ static void test_reboot(void **state)
 		event = sd_event_unref(event);
 		start();
 		if (missing) {
-			UNTIL(!m->jobs);
+			/* A scan that finds it still missing is no sign that somebody took it away. */
+			assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+			UNTIL(!m->jobs && !m->rescan_running);
 			assert_int_equal(LIST_FIRST(&m->leases)->record.state, PML_LEASE_ACTIVE);
 			world->missing = false;
 			assert_int_equal(manager_rescan(m, NULL, NULL), 0);
@@ -733,6 +773,72 @@ static void test_reboot(void **state)
 		world_domain_start(0);
 		UNTIL(region()->presence == PML_PRESENCE_ONLINE);
 	}
+}
+
+/* What happened while nobody listened is found at the start: a dead mapping looks like a live one. */
+static void test_unbound_while_away(void **state)
+{
+	scrub("");
+	lend("a");
+	stop();
+	world->bound = false;
+	start();
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED && world->domains[0].paused);
+	world_domain_stop(0);
+	UNTIL(!region()->lease && world->bound && !region()->job);
+
+	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
+	world_domain_start(0);
+	lend("a");
+	assert_int_equal(try_evict(60 * USEC_PER_SEC, false), 0);
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
+	stop();
+	world->bound = false;
+	start();
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
+}
+
+/* The bus throws out who sends a string that is not UTF-8, such as one that was cut. */
+static void test_sentences_are_text(void **state)
+{
+	char many[3 * sizeof(err.message)];
+	Job cut = {};
+
+	for (size_t i = 0; i + 3 < sizeof(many); i += 3)
+		memcpy(many + i, "\xe2\x82\xac", 4);
+	for (int i = 0; i < 3; i++) {
+		OpError e;
+
+		(void)op_error(&e, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
+		job_set_error(&cut, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
+		for (const char *s = e.message, *t = cut.message; *s; s += pml_utf8_length((const unsigned char *)s)) {
+			assert_true(pml_utf8_length((const unsigned char *)s) > 0);
+			assert_int_equal(*s, *t);
+			t += pml_utf8_length((const unsigned char *)t);
+		}
+	}
+	job_set_error(&cut, PML_ERROR_FAILED, "%s", "of QEMU:\n\x1b[31mred\xff\xc2\x9b");
+	assert_string_equal(cut.message, "of QEMU:??[31mred???");
+}
+
+/* More owners than one has room for by name. */
+static void test_scrub_of_many(void **state)
+{
+	char owner[PML_NAME_LEN];
+
+	for (unsigned i = 0; i < 4; i++) {
+		PmlTxn *txn = pml_txn_new("test");
+		PmlExtent part = region()->extent;
+
+		part.size_bytes /= 4;
+		part.start_bytes += i * part.size_bytes;
+		memset(owner, (char)('a' + i), sizeof(owner) - 1);
+		owner[sizeof(owner) - 1] = 0;
+		assert_int_equal(pml_txn_content_step(txn, WORLD_REGION, &part, PML_CONTENT_EV_ADOPT, owner), 0);
+		assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	}
+	UNTIL(strlen(region()->record.owner) == 4 * (PML_NAME_LEN - 1) + 3);
+	scrub(strdupa(region()->record.owner));
 }
 
 int main(int argc, char **argv)
@@ -752,6 +858,8 @@ int main(int argc, char **argv)
 		T(test_attach_fails),
 		T(test_cancel_lease),
 		T(test_stuck),
+		T(test_stuck_keep_offline),
+		T(test_stuck_other_quarantine),
 		T(test_unexplained),
 		T(test_domain_ends),
 		T(test_on_end_scrub),
@@ -764,6 +872,9 @@ int main(int argc, char **argv)
 		T(test_too_late),
 		T(test_unbound_in_a_drain),
 		T(test_reboot),
+		T(test_unbound_while_away),
+		T(test_sentences_are_text),
+		T(test_scrub_of_many),
 	};
 	int r;
 

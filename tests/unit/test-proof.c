@@ -682,7 +682,7 @@ static void test_printable(void **state)
 		char s[32];
 
 		assert_int_equal(PML_STRCPY(s, cases[i].in), 0);
-		proof_make_printable(s);
+		pml_make_printable(s);
 		assert_string_equal(s, cases[i].out);
 	}
 }
