@@ -15,8 +15,12 @@ static int add_columns(struct libscols_table *tb, const Column *columns, size_t 
 		int flags = (columns[i].right ? SCOLS_FL_RIGHT : 0) |
 			    (columns[i].may_shrink ? SCOLS_FL_TRUNC : 0);
 
-		if (!scols_table_new_column(
-			    tb, columns[i].name, columns[i].may_shrink ? 0.1 : 1, flags))
+		struct libscols_column *column = scols_table_new_column(
+			tb, columns[i].name, columns[i].may_shrink ? 0.1 : 1, flags);
+
+		/* What could harm a terminal is escaped before it comes here; a unit's name has
+		 * backslashes of its own. */
+		if (!column || scols_column_set_safechars(column, "\\") < 0)
 			return -ENOMEM;
 	}
 	return 0;

@@ -55,7 +55,8 @@ static void obstacles_clear(Obstacles *o)
 
 static void add_lease(Obstacles *o, const Region *region, const Lease *l)
 {
-	const char *held_by = region->held_by ? region->held_by : "pmemlease verify names them";
+	const char *held_by =
+		region->held_by ? region->held_by : "processes that pmemlease verify names";
 	const char *domain = l->record.domain_name[0] ? l->record.domain_name : l->record.domain;
 
 	switch (lease_state(l)) {
@@ -71,8 +72,7 @@ static void add_lease(Obstacles *o, const Region *region, const Lease *l)
 		break;
 	case PML_LEASE_FENCED:
 		add(o, PML_ERROR_HELD,
-			"It was taken back from %s, and what had it is left: %s. It is free by itself when the last of them has "
-			"ended.",
+			"It was taken back from %s, and is still held by %s. It is free by itself when the last of them has ended.",
 			domain, held_by);
 		break;
 	case PML_LEASE_STUCK:

@@ -5,6 +5,8 @@
 #include "ops-internal.h"
 #include "util.h"
 
+#define HOLDERS_NAMED_MAX 4
+
 struct Watch {
 	Watch *next;
 	Region *region;
@@ -72,6 +74,34 @@ void watch_drop(Region *region, bool holder)
 	}
 }
 
+/* "qemu-system-x86 (pid 812, machine-qemu…scope), …": who is left, for a refusal. NULL: out of
+ * memory. */
+static char *holders_named(const PmlProof *proof)
+{
+	_cleanup_free_ char *names = NULL;
+	const PmlHolder *h;
+	size_t i;
+
+	if (pml_proof_n_holders(proof) == 0)
+		return strdup(
+			"open files that belong to no process, such as a descriptor in flight on a socket");
+	pml_proof_foreach_holder (proof, i, h) {
+		char *longer;
+
+		if (i == HOLDERS_NAMED_MAX)
+			return asprintf(&longer, "%s and %zu more", names,
+				       pml_proof_n_holders(proof) - i) < 0
+				       ? NULL
+				       : longer;
+		if (asprintf(&longer, "%s%s%s (pid %d%s%s)", names ? names : "", names ? ", " : "",
+			    h->command, (int)h->pid, h->unit[0] ? ", " : "", h->unit) < 0)
+			return NULL;
+		free(names);
+		names = longer;
+	}
+	return TAKE_PTR(names);
+}
+
 int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_blind)
 {
 	bool blind = pml_proof_n_holders(proof) == 0;
@@ -80,7 +110,7 @@ int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_b
 
 	watch_drop(region, true);
 	free(region->held_by);
-	region->held_by = strdup(pml_proof_summary(proof));
+	region->held_by = holders_named(proof);
 	pml_proof_foreach_holder (proof, i, h) {
 		int fd = -EBADF, r;
 

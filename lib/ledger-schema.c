@@ -131,7 +131,9 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 		" FROM history WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
 	[LEDGER_SQL_HISTORY_OF] =
 		"SELECT seq, time_usec, subject, id, from_state, to_state, detail, actor"
-		" FROM history WHERE id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2",
+		" FROM history WHERE seq < ?1 AND (id = ?3 OR"
+		"  (subject = 'lease' AND id IN (SELECT id FROM lease WHERE region = ?3)))"
+		" ORDER BY seq DESC LIMIT ?2",
 };
 
 int ledger_schema_version(const LedgerHooks *hooks)

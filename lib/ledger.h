@@ -183,8 +183,10 @@ int pml_ledger_extents(PmlLedger *l, PmlExtentRecord **ret, size_t *ret_n);
 /* The newest proof of a lease, or of a region where lease_id is NULL. 0 and malloc-ed JSON, or
  * -ENOENT. */
 int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, char **ret_json);
-/* Newest first, at most max rows with seq below before (0 = all), of one lease or region id (NULL =
- * all). */
+/*
+ * Newest first, at most max rows with seq below before (0 = all), of one lease, or of one region and
+ * its leases (NULL = all).
+ */
 int pml_ledger_history(PmlLedger *l, const char *id, int64_t before, size_t max,
 	PmlHistoryRecord **ret, size_t *ret_n);
 void pml_history_free(PmlHistoryRecord *rows, size_t n);

@@ -31,6 +31,14 @@ run()
 	return "${PIPESTATUS[0]}"
 }
 
+# The same on a terminal, for a progress bar.
+run_on_terminal()
+{
+	printf '%s  $ %s%s\n' "$dim" "$*" "$plain"
+	script -qefc "stty cols 100; ${*@Q}" /dev/null </dev/null | sed -u 's/\r\(.\)/\r    \1/g; s/^/    /'
+	return "${PIPESTATUS[0]}"
+}
+
 must()
 {
 	run "$@" || fail "this should have worked: $*"
@@ -49,13 +57,15 @@ fail()
 }
 
 tell "A host with an NVDIMM: a namespace in devdax mode is a region that can be lent."
-dax=$(lab-region 256M) || fail "no namespace"
+dax=$(lab-region 900M) || fail "no namespace"
 wait_region 20 "$dax" Presence online || fail "the service does not see $dax"
 must pmemlease regions
 
-tell "Two KVM guests of libvirt start: g1, the first tenant, and g2, the second."
-guest start g1 >/dev/null || fail "g1"
-guest start g2 >/dev/null || fail "g2"
+tell "Two KVM guests of libvirt start: g1, the first tenant, and g2, the second. It takes half a minute here."
+guest start g1 >/dev/null &
+first=$!
+guest start g2 >/dev/null || fail "g2 does not start"
+wait "$first" || fail "g1 does not start"
 run virsh list
 g1=$(guest uuid g1)
 
@@ -100,7 +110,7 @@ tell "g2 asks again. Refused: the data is still g1's."
 must_refuse pmemlease lease "$dax" g2
 
 tell "The operator discards g1's data, by name. Overwritten, flushed, and read back."
-must pmemlease scrub "$dax" --discard="$g1"
+run_on_terminal pmemlease scrub "$dax" --discard="$g1" || fail "the scrub"
 
 tell "Now g2 gets it, and reads it all: nothing but zeroes."
 must pmemlease lease "$dax" g2

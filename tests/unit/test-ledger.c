@@ -149,7 +149,7 @@ static void test_transaction_is_a_copy(void **state)
 	assert_int_equal(pml_ledger_apply(f->l, t, NULL), PML_LEDGER_ILLEGAL);
 	pml_txn_free(t);
 	assert_int_equal(pml_ledger_history(f->l, REGION, 0, 9, &rows, &n), 0);
-	assert_int_equal(n, 1);
+	assert_int_equal(n, 2);
 	assert_string_equal(rows[0].actor, "uid 7");
 	pml_history_free(rows, n);
 	t = pml_txn_new("nobody");
@@ -540,6 +540,10 @@ static void test_history(void **state)
 
 	assert_int_equal(pml_ledger_history(f->l, LEASE_A, 0, 100, &rows, &n), 0);
 	assert_int_equal(n, 2);
+	pml_history_free(rows, n);
+	/* A region's history is that of its leases, too; all but the two notes are of this one. */
+	assert_int_equal(pml_ledger_history(f->l, REGION, 0, 100, &rows, &n), 0);
+	assert_int_equal(n, 4);
 	pml_history_free(rows, n);
 	assert_int_equal(pml_ledger_history(f->l, "nothing", 0, 100, &rows, &n), 0);
 	assert_int_equal(n, 0);
