@@ -260,7 +260,8 @@ static int end_own_quarantine(Job *job, PmlTxn *txn, const PmlLeaseRecord *rec)
 
 	if (!op_quarantined_by(job->manager, rec))
 		return 0;
-	r = pml_txn_use_step(txn, id, &rec->extent, PML_USE_EV_LIFT, "the fence was proved after all");
+	r = pml_txn_use_step(
+		txn, id, &rec->extent, PML_USE_EV_LIFT, "the fence was proved after all");
 	if (r >= 0)
 		r = pml_txn_use_step(txn, id, &rec->extent, PML_USE_EV_EVICT, NULL);
 	if (r >= 0)

@@ -123,7 +123,8 @@ bool op_quarantined_by(const Manager *m, const PmlLeaseRecord *rec)
 
 		if (!pml_extent_overlaps(&x->extent, &rec->extent))
 			continue;
-		if (x->use != PML_USE_QUARANTINED || n < k || strcmp(x->reason + n - k, suffix) != 0)
+		if (x->use != PML_USE_QUARANTINED || n < k ||
+			strcmp(x->reason + n - k, suffix) != 0)
 			return false;
 		if (start < rec->extent.start_bytes)
 			start = rec->extent.start_bytes;

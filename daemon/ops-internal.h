@@ -32,8 +32,9 @@ bool op_process_alive(pid_t pid, uint64_t start_ticks);
 const char *op_span(char *buf, size_t size, uint64_t usec);
 
 /*
- * The reason of the quarantine that a stuck lease causes ends with the lease, so that a later proof of this lease ends that quarantine and
- * no other: not one with another reason, nor one of another lease over some of its bytes.
+ * The reason of the quarantine that a stuck lease causes ends with the lease, so that a later proof
+ * of this lease ends that quarantine and no other: not one with another reason, nor one of another
+ * lease over some of its bytes.
  */
 void op_stuck_reason(char *buf, size_t size, const PmlLeaseRecord *rec, const char *what);
 /* Every byte of the lease is quarantined, and for that reason alone. */

@@ -34,7 +34,8 @@ static int fence_again(Lease *lease, const char *why)
 
 static int recover_lease(Lease *lease, const PmlMark *mark)
 {
-	static const char unbound_meanwhile[] = "its device was unbound or removed while the daemon was away";
+	static const char unbound_meanwhile[] =
+		"its device was unbound or removed while the daemon was away";
 	Manager *m = lease->manager;
 	const PmlLeaseRecord *rec = &lease->record;
 	bool same_boot = pml_streq(rec->boot_id, m->boot_id);

@@ -15,9 +15,9 @@ typedef struct PmlDaxOps {
 	/* The driver bound now. 0; -ESTALE: another device has the name; -ENODEV: it is gone. */
 	int (*binding)(void *userdata, const PmlRegion *r, PmlBinding *ret);
 	/*
-	 * Unbinds whatever driver is bound. Blocks in the kernel until every mapping is zapped; cannot
-	 * be cancelled. 0: unbound now and checked (also when it was unbound before); -ESTALE, -ENODEV
-	 * as above; -EBUSY: the kernel said yes and the driver is still there.
+	 * Unbinds whatever driver is bound. Blocks in the kernel until every mapping is zapped;
+	 * cannot be cancelled. 0: unbound now and checked (also when it was unbound before);
+	 * -ESTALE, -ENODEV as above; -EBUSY: the kernel said yes and the driver is still there.
 	 */
 	int (*unbind)(void *userdata, const PmlRegion *r);
 	/*
@@ -29,16 +29,16 @@ typedef struct PmlDaxOps {
 	 */
 	int (*bind)(void *userdata, const PmlRegion *r);
 	/*
-	 * Opens the character device (O_RDWR|O_CLOEXEC|O_NOFOLLOW) and checks the descriptor against
-	 * the region, before and after. 0 and a descriptor that is the caller's; -ESTALE when it is
-	 * another device (a symbolic link too); -ENODEV: gone, or no node; -ENXIO: not bound to
-	 * device_dax.
+	 * Opens the character device (O_RDWR|O_CLOEXEC|O_NOFOLLOW) and checks the descriptor
+	 * against the region, before and after. 0 and a descriptor that is the caller's; -ESTALE
+	 * when it is another device (a symbolic link too); -ENODEV: gone, or no node; -ENXIO: not
+	 * bound to device_dax.
 	 */
 	int (*open)(void *userdata, const PmlRegion *r, int *ret_fd);
 	/*
 	 * References on the module that serves open device-dax files, without those of modules that
-	 * depend on it (Linux 6.12 fs/char_dev.c chrdev_open() takes one for the cdev and one for the
-	 * file operations, so an open file counts *ret_per_file). -EOPNOTSUPP: built in or not
+	 * depend on it (Linux 6.12 fs/char_dev.c chrdev_open() takes one for the cdev and one for
+	 * the file operations, so an open file counts *ret_per_file). -EOPNOTSUPP: built in or not
 	 * loaded, uncountable; -EAGAIN: it is just being loaded or unloaded.
 	 */
 	int (*module_refs)(void *userdata, uint64_t *ret_refs, uint64_t *ret_per_file);

@@ -184,8 +184,8 @@ int pml_ledger_extents(PmlLedger *l, PmlExtentRecord **ret, size_t *ret_n);
  * -ENOENT. */
 int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, char **ret_json);
 /*
- * Newest first, at most max rows with seq below before (0 = all), of one lease, or of one region and
- * its leases (NULL = all).
+ * Newest first, at most max rows with seq below before (0 = all), of one lease, or of one region
+ * and its leases (NULL = all).
  */
 int pml_ledger_history(PmlLedger *l, const char *id, int64_t before, size_t max,
 	PmlHistoryRecord **ret, size_t *ret_n);

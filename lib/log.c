@@ -6,8 +6,8 @@
 static void (*log_fn)(void *userdata, int priority, const char *func, const char *message);
 static void *log_userdata;
 
-void pml_set_log_fn(
-	void (*fn)(void *userdata, int priority, const char *func, const char *message), void *userdata)
+void pml_set_log_fn(void (*fn)(void *userdata, int priority, const char *func, const char *message),
+	void *userdata)
 {
 	log_fn = fn;
 	log_userdata = userdata;

@@ -73,8 +73,9 @@
 #define PML_MESSAGE_REGION_LOST                                                                    \
 	"070e7865edbe4cc28c96859e1e13bff3" /* a leased region was unbound or left behind our back  \
 					    */
-#define PML_MESSAGE_LEDGER_FAILED "070e7865edbe4cc28c96859e1e13bff4" /* the disk refused a write   \
-								      */
+#define PML_MESSAGE_LEDGER_FAILED                                                                  \
+	"070e7865edbe4cc28c96859e1e13bff4" /* the disk refused a write                             \
+					    */
 #define PML_MESSAGE_JOB_FAILED	  "070e7865edbe4cc28c96859e1e13bff5"
 #define PML_MESSAGE_REFUSED_START "070e7865edbe4cc28c96859e1e13bff6" /* corrupt or newer ledger */
 

@@ -23,9 +23,9 @@ typedef enum PmlKind {
 } PmlKind;
 
 typedef enum PmlBinding {
-	PML_BINDING_NONE,       /* no driver: nobody can open or map it */
+	PML_BINDING_NONE,	/* no driver: nobody can open or map it */
 	PML_BINDING_DEVICE_DAX, /* device_dax: /dev/daxX.Y works */
-	PML_BINDING_KMEM,       /* dax_kmem: the memory is the kernel's own */
+	PML_BINDING_KMEM,	/* dax_kmem: the memory is the kernel's own */
 	PML_BINDING_OTHER,
 	_PML_BINDING_MAX,
 	_PML_BINDING_INVALID = -22,
@@ -33,24 +33,27 @@ typedef enum PmlBinding {
 
 /* Why the host's side of a region cannot be leased as it stands; a set of bits. */
 typedef enum PmlObstacle {
-	PML_OBSTACLE_UNBOUND = 1 << 0,         /* no driver, or one that offers no device-dax node */
+	PML_OBSTACLE_UNBOUND = 1 << 0, /* no driver, or one that offers no device-dax node */
 	PML_OBSTACLE_SYSTEM_RAM = 1 << 1,
-	PML_OBSTACLE_TOO_SMALL = 1 << 2,       /* under PML_REGION_MIN_BYTES */
-	PML_OBSTACLE_NO_MIB_MULTIPLE = 1 << 3, /* libvirt rounds up to 1 MiB: the end would be overrun */
+	PML_OBSTACLE_TOO_SMALL = 1 << 2, /* under PML_REGION_MIN_BYTES */
+	PML_OBSTACLE_NO_MIB_MULTIPLE =
+		1 << 3, /* libvirt rounds up to 1 MiB: the end would be overrun */
 	PML_OBSTACLE_DUPLICATE_UUID = 1 << 4,
-	PML_OBSTACLE_NO_NODE = 1 << 5,     /* no /dev node, or one with another device number */
-	PML_OBSTACLE_NO_IDENTITY = 1 << 6, /* neither interleave set nor physical address readable */
+	PML_OBSTACLE_NO_NODE = 1 << 5, /* no /dev node, or one with another device number */
+	PML_OBSTACLE_NO_IDENTITY = 1
+				   << 6, /* neither interleave set nor physical address readable */
 } PmlObstacle;
 #define _PML_OBSTACLE_BITS 7
 
 /* libvirt and the guest's nvdimm driver want at least this much (a label-less guest namespace). */
 #define PML_REGION_MIN_BYTES (16ULL << 20)
 
-const char *pml_kind_to_string(PmlKind k);
+const char *pml_kind_to_string(PmlKind v);
 PmlKind pml_kind_from_string(const char *s);
-const char *pml_binding_to_string(PmlBinding b);
+const char *pml_binding_to_string(PmlBinding v);
 PmlBinding pml_binding_from_string(const char *s);
-/* One obstacle (a single bit) as a word ("duplicate-uuid") and as a sentence with the mend, or NULL. */
+/* One obstacle (a single bit) as a word ("duplicate-uuid") and as a sentence with the mend, or
+ * NULL. */
 const char *pml_obstacle_to_string(PmlObstacle o);
 const char *pml_obstacle_explain(PmlObstacle o);
 
@@ -65,18 +68,18 @@ PmlRegion *pml_region_unref(PmlRegion *r); /* takes NULL, returns NULL */
 const char *pml_region_id(const PmlRegion *r);
 /* "dax0.0"; may change at reboot. Of a disabled namespace: the name that its device had. */
 const char *pml_region_name(const PmlRegion *r);
-const char *pml_region_path(const PmlRegion *r);        /* "/dev/dax0.0"; NULL: no device */
-const char *pml_region_uuid(const PmlRegion *r);        /* as `ndctl list` shows it, or NULL */
-const char *pml_region_namespace(const PmlRegion *r);   /* "namespace0.0" or NULL */
-const char *pml_region_nd_region(const PmlRegion *r);   /* "region0" or NULL */
+const char *pml_region_path(const PmlRegion *r);	 /* "/dev/dax0.0"; NULL: no device */
+const char *pml_region_uuid(const PmlRegion *r);	 /* as `ndctl list` shows it, or NULL */
+const char *pml_region_namespace(const PmlRegion *r);	 /* "namespace0.0" or NULL */
+const char *pml_region_nd_region(const PmlRegion *r);	 /* "region0" or NULL */
 const char *const *pml_region_dimms(const PmlRegion *r); /* NULL-terminated "nmem0"… */
 PmlKind pml_region_kind(const PmlRegion *r);
-PmlBinding pml_region_binding(const PmlRegion *r);      /* as scanned */
-dev_t pml_region_devno(const PmlRegion *r);             /* as sysfs says; 0: no device */
+PmlBinding pml_region_binding(const PmlRegion *r); /* as scanned */
+dev_t pml_region_devno(const PmlRegion *r);	   /* as sysfs says; 0: no device */
 uint64_t pml_region_size_bytes(const PmlRegion *r);
 uint64_t pml_region_align_bytes(const PmlRegion *r);
-uint64_t pml_region_phys_start(const PmlRegion *r);     /* UINT64_MAX when unknown */
-int pml_region_numa_node(const PmlRegion *r);           /* -1 when unknown */
+uint64_t pml_region_phys_start(const PmlRegion *r); /* UINT64_MAX when unknown */
+int pml_region_numa_node(const PmlRegion *r);	    /* -1 when unknown */
 int pml_region_target_node(const PmlRegion *r);
-uint32_t pml_region_obstacles(const PmlRegion *r);      /* PmlObstacle bits */
+uint32_t pml_region_obstacles(const PmlRegion *r); /* PmlObstacle bits */
 const PmlExtent *pml_region_extent(const PmlRegion *r);

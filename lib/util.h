@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Small helpers shared by library, daemon and command; static, so that none is part of the library's interface. */
+/* Small helpers shared by library, daemon and command; static, so that none is part of the
+ * library's interface. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +45,7 @@
 #define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
 #define USEC_PER_SEC  1000000ULL
 #define USEC_PER_MSEC 1000ULL
-#define MIB           (1ULL << 20)
+#define MIB	      (1ULL << 20)
 
 static inline _unused_ void freep(void *p)
 {
@@ -67,8 +68,8 @@ static inline _unused_ void fclosep(FILE **f)
 		fclose(*f);
 }
 
-#define _cleanup_free_   _cleanup_(freep)
-#define _cleanup_close_  _cleanup_(closep)
+#define _cleanup_free_	 _cleanup_(freep)
+#define _cleanup_close_	 _cleanup_(closep)
 #define _cleanup_fclose_ _cleanup_(fclosep)
 
 static inline _unused_ uint64_t pml_now_usec(clockid_t clock)
@@ -80,7 +81,8 @@ static inline _unused_ uint64_t pml_now_usec(clockid_t clock)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* Copies a string into a fixed field; 0, or -ENAMETOOLONG with the field unchanged (never a silent cut). */
+/* Copies a string into a fixed field; 0, or -ENAMETOOLONG with the field unchanged (never a silent
+ * cut). */
 static inline _unused_ int pml_strcpy(char *field, size_t size, const char *s)
 {
 	size_t n = strlen(s);
@@ -110,8 +112,9 @@ static inline _unused_ size_t pml_utf8_length(const unsigned char *s)
 }
 
 /*
- * Makes UTF-8 without control characters of whatever is there, in place. For text of others (a command's name, libvirt's sentence) and for
- * what was cut to a length: a bus daemon disconnects who sends it anything else.
+ * Makes UTF-8 without control characters of whatever is there, in place. For text of others (a
+ * command's name, libvirt's sentence) and for what was cut to a length: a bus daemon disconnects
+ * who sends it anything else.
  */
 static inline _unused_ void pml_make_printable(char *s)
 {
@@ -134,8 +137,8 @@ static inline _unused_ bool pml_streq(const char *a, const char *b)
 }
 
 /*
- * String tables of enums: DEFINE_STRING_TABLE(pml_use, PmlUse) wants a table pml_use_table[_PML_USE_MAX]; an
- * unknown string gives -EINVAL as the enum's _INVALID.
+ * String tables of enums: DEFINE_STRING_TABLE(pml_use, PmlUse) wants a table
+ * pml_use_table[_PML_USE_MAX]; an unknown string gives -EINVAL as the enum's _INVALID.
  */
 #define DEFINE_STRING_TABLE(prefix, type)                                                          \
 	const char *prefix##_to_string(type v)                                                     \

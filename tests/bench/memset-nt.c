@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The peer that a scrub is measured against: memset-nt DEVICE writes zeroes to the whole mapping with non-temporal
- * stores, by as many threads as there are processors, and prints the microseconds that it took (without opening and mapping).
+ * The peer that a scrub is measured against: memset-nt DEVICE writes zeroes to the whole mapping
+ * with non-temporal stores, by as many threads as there are processors, and prints the microseconds
+ * that it took (without opening and mapping).
  */
 #include <emmintrin.h>
 #include <fcntl.h>
@@ -50,7 +51,8 @@ static size_t device_size(int fd)
 
 	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
 		return 0;
-	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/size", major(st.st_rdev), minor(st.st_rdev));
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/size", major(st.st_rdev),
+		minor(st.st_rdev));
 	f = fopen(path, "re");
 	if (!f)
 		return 0;

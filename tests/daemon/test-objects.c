@@ -120,7 +120,7 @@ static void test_bad_arguments(void **state)
 		"after-fence", "s", "explode");
 	assert_error(word, PML_ERROR_INVALID);
 	year = harness_call(
-		&h, path, PML_IF_REGION, "Evict", "ta{sv}", 365 * 24 * 3600 * USEC_PER_SEC, 0);
+		&h, path, PML_IF_REGION, "Evict", "ta{sv}", 365ULL * 24 * 3600 * USEC_PER_SEC, 0);
 	assert_error(year, PML_ERROR_INVALID);
 	text = harness_call(&h, path, PML_IF_REGION, "Adopt", "s", "a\tb");
 	assert_error(text, PML_ERROR_INVALID);
@@ -276,8 +276,9 @@ static void test_many_owners(void **state)
 		_cleanup_free_ char *path = NULL;
 
 		(void)snprintf(name, sizeof(name), "dax%u.0", i + 1);
-		harness_write(&h, "regions", "%s 3%07u-0000-4000-8000-000000000000 0x%x 0x10000000 1 7\n",
-			name, i, i * 0x10000000U);
+		harness_write(&h, "regions",
+			"%s 3%07u-0000-4000-8000-000000000000 0x%x 0x10000000 1 7\n", name, i,
+			i * 0x10000000U);
 		reload();
 		path = region_path(name);
 		for (size_t k = 0; k < sizeof(owner) - 1; k += 3)

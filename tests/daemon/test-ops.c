@@ -504,7 +504,8 @@ static void test_stuck_keep_offline(void **state)
 	assert_false(world->bound);
 }
 
-/* Of a stuck lease that is proved, a quarantine with another reason stays, if only of some of its bytes. */
+/* Of a stuck lease that is proved, a quarantine with another reason stays, if only of some of its
+ * bytes. */
 static void test_stuck_other_quarantine(void **state)
 {
 	PmlTxn *txn = pml_txn_new("test");
@@ -516,7 +517,9 @@ static void test_stuck_other_quarantine(void **state)
 	(void)evict(0);
 	part = region()->extent;
 	part.size_bytes /= 2;
-	assert_int_equal(pml_txn_use_step(txn, WORLD_REGION, &part, PML_USE_EV_QUARANTINE, "somebody's reason"), 0);
+	assert_int_equal(pml_txn_use_step(txn, WORLD_REGION, &part, PML_USE_EV_QUARANTINE,
+				 "somebody's reason"),
+		0);
 	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
 	UNTIL(m->n_extents == 2);
 	world->hold_proof = false;
@@ -668,6 +671,17 @@ static void test_hung_lookup(void **state)
 	lend("b");
 }
 
+/* The disk is to hang before the loop can run the next write. */
+static bool hangs_after_reservation(void)
+{
+	const Lease *l = region()->lease;
+
+	if (l->record.state != PML_LEASE_RESERVED || !l->recorded)
+		return false;
+	world->ledger_hangs = true;
+	return true;
+}
+
 static void test_evict_in_a_write(void **state)
 {
 	WorldEnd e;
@@ -681,11 +695,8 @@ static void test_evict_in_a_write(void **state)
 
 		assert_int_equal(try_lease("a", NULL), 0);
 		lease_job = job->id;
-		if (i == 0)
-			world->ledger_hangs = true;
-		else
-			UNTIL(region()->lease->record.state == PML_LEASE_RESERVED &&
-				region()->lease->recorded && (world->ledger_hangs = true));
+		UNTIL(i == 0 || hangs_after_reservation());
+		world->ledger_hangs = true;
 		UNTIL(job->running && pml_streq(job->kind->steps[job->step].name, step));
 		assert_int_equal(try_evict(0, false), 0);
 		world->ledger_hangs = false;
@@ -719,7 +730,7 @@ static void test_unbound_in_a_drain(void **state)
 
 	scrub("");
 	lend("a");
-	assert_int_equal(try_evict(3600 * USEC_PER_SEC, false), 0);
+	assert_int_equal(try_evict(3600ULL * USEC_PER_SEC, false), 0);
 	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING && job->waiting);
 	world->missing = true;
 	world->bound = false;
@@ -759,7 +770,8 @@ static void test_reboot(void **state)
 		event = sd_event_unref(event);
 		start();
 		if (missing) {
-			/* A scan that finds it still missing is no sign that somebody took it away. */
+			/* A scan that finds it still missing is no sign that somebody took it away.
+			 */
 			assert_int_equal(manager_rescan(m, NULL, NULL), 0);
 			UNTIL(!m->jobs && !m->rescan_running);
 			assert_int_equal(LIST_FIRST(&m->leases)->record.state, PML_LEASE_ACTIVE);
@@ -775,7 +787,8 @@ static void test_reboot(void **state)
 	}
 }
 
-/* What happened while nobody listened is found at the start: a dead mapping looks like a live one. */
+/* What happened while nobody listened is found at the start: a dead mapping looks like a live one.
+ */
 static void test_unbound_while_away(void **state)
 {
 	scrub("");
@@ -811,7 +824,8 @@ static void test_sentences_are_text(void **state)
 
 		(void)op_error(&e, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
 		job_set_error(&cut, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
-		for (const char *s = e.message, *t = cut.message; *s; s += pml_utf8_length((const unsigned char *)s)) {
+		for (const char *s = e.message, *t = cut.message; *s;
+			s += pml_utf8_length((const unsigned char *)s)) {
 			assert_true(pml_utf8_length((const unsigned char *)s) > 0);
 			assert_int_equal(*s, *t);
 			t += pml_utf8_length((const unsigned char *)t);
@@ -834,7 +848,9 @@ static void test_scrub_of_many(void **state)
 		part.start_bytes += i * part.size_bytes;
 		memset(owner, (char)('a' + i), sizeof(owner) - 1);
 		owner[sizeof(owner) - 1] = 0;
-		assert_int_equal(pml_txn_content_step(txn, WORLD_REGION, &part, PML_CONTENT_EV_ADOPT, owner), 0);
+		assert_int_equal(
+			pml_txn_content_step(txn, WORLD_REGION, &part, PML_CONTENT_EV_ADOPT, owner),
+			0);
 		assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
 	}
 	UNTIL(strlen(region()->record.owner) == 4 * (PML_NAME_LEN - 1) + 3);
