@@ -38,9 +38,10 @@ typedef struct World {
 	atomic_bool libvirt_down;
 	atomic_bool refuse_attach;
 	atomic_bool attach_nothing; /* libvirt says done and gives other memory */
-	atomic_bool hold_proof;	    /* no proof of a fence succeeds */
-	atomic_bool unexplained;    /* a descriptor in flight */
-	atomic_int ledger_error;    /* errno of every write */
+	atomic_bool hang_proof, in_proof;
+	atomic_bool hold_proof;	 /* no proof of a fence succeeds */
+	atomic_bool unexplained; /* a descriptor in flight */
+	atomic_int ledger_error; /* errno of every write */
 	atomic_bool ledger_hangs;
 	atomic_char bytes; /* what the memory holds: 0, or a tenant's letter */
 	WorldDomain domains[2];

@@ -9,7 +9,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "log.h"
 #include "ops-internal.h"
@@ -53,7 +55,8 @@ static int teardown(void **state)
 {
 	char command[128];
 
-	world->hang_lookup = world->hang_attach = world->hang_pause = world->ledger_hangs = false;
+	world->hang_lookup = world->hang_attach = world->hang_pause = false;
+	world->hang_proof = world->ledger_hangs = false;
 	assert_int_equal(world->violations, 0);
 	if (m)
 		stop();
@@ -798,6 +801,40 @@ static void test_unbound_while_away(void **state)
 	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
 }
 
+/* In a process of its own: what runs when the daemon ends is left to the process's end. */
+static void end_in_proof(void)
+{
+	start();
+	lend("a");
+	m->config.proof_timeout_usec = 20 * USEC_PER_SEC;
+	world->hang_proof = world->hold_proof = true;
+	assert_int_equal(try_evict(0, false), 0);
+	UNTIL(world->in_proof);
+	m = manager_free(m);
+	/* It is not proved, so it fences again and again, by what the manager said. */
+	world->hang_proof = false;
+	while (world->unbinds < 3)
+		(void)poll(NULL, 0, 5);
+	_exit(0);
+}
+
+static void test_end_in_proof(void **state)
+{
+	int status;
+	pid_t pid;
+
+	scrub("");
+	stop();
+	pid = fork();
+	if (pid == 0)
+		end_in_proof();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	world->hold_proof = false;
+	start();
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
+}
+
 /* The bus throws out who sends a string that is not UTF-8, such as one that was cut. */
 static void test_sentences_are_text(void **state)
 {
@@ -873,6 +910,7 @@ int main(int argc, char **argv)
 		T(test_unbound_in_a_drain),
 		T(test_reboot),
 		T(test_unbound_while_away),
+		T(test_end_in_proof),
 		T(test_sentences_are_text),
 		T(test_scrub_of_many),
 	};
