@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "change.h"
 #include "log.h"
 #include "ops-internal.h"
 #include "ops-world.h"
@@ -801,6 +802,30 @@ static void test_unbound_while_away(void **state)
 	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
 }
 
+/* The last holder ends while a policy is being written: that is heard, and remembered. */
+static void test_holder_ends_during_change(void **state)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	PmlLeaseRecord rec;
+	PmlTxn *txn;
+
+	scrub("");
+	lend("a");
+	(void)evict(0);
+	UNTIL(!region()->job && region()->watches && !region()->lease->record.frozen);
+	txn = pml_txn_new("test");
+	rec = region()->lease->record;
+	rec.after_fence = PML_AFTER_FENCE_DESTROY;
+	assert_int_equal(pml_txn_lease_update(txn, &rec), 0);
+	world->ledger_hangs = true;
+	assert_int_equal(change_start(m, region(), region()->lease, 0, txn, NULL, &error), 0);
+	UNTIL(region()->job && region()->job->running);
+	world_domain_stop(0);
+	UNTIL(!region()->watches);
+	world->ledger_hangs = false;
+	UNTIL(!region()->lease && world->bound && !region()->job);
+}
+
 /* In a process of its own: what runs when the daemon ends is left to the process's end. */
 static void end_in_proof(void)
 {
@@ -910,6 +935,7 @@ int main(int argc, char **argv)
 		T(test_unbound_in_a_drain),
 		T(test_reboot),
 		T(test_unbound_while_away),
+		T(test_holder_ends_during_change),
 		T(test_end_in_proof),
 		T(test_sentences_are_text),
 		T(test_scrub_of_many),
