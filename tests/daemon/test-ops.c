@@ -826,6 +826,49 @@ static void test_holder_ends_during_change(void **state)
 	UNTIL(!region()->lease && world->bound && !region()->job);
 }
 
+/* A device that went away for good does not keep its lease for ever: that its holders are gone is
+ * provable. */
+static void test_lease_of_a_lost_device(void **state)
+{
+	scrub("");
+	lend("a");
+	world->bound = false;
+	world->missing = true;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED && !region()->job &&
+		region()->watches);
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_int_equal(world->binds, 0);
+	world->missing = false;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(region()->record.use == PML_USE_FREE && world->bound && !region()->job);
+	assert_string_equal(region()->record.owner, WORLD_A);
+}
+
+/* The namespace was made anew with other bounds: its bytes are not bound before the lease over them
+ * has ended. */
+static void test_other_bounds(void **state)
+{
+	PmlExtent half;
+	Region *other;
+
+	scrub("");
+	lend("a");
+	(void)evict(0);
+	UNTIL(!region()->job && region()->watches);
+	half = region()->extent;
+	half.size_bytes /= 2;
+	assert_int_equal(region_new(m, "other", "dax9.0", &half, &other), 0);
+	other->host = pml_region_ref(region()->host);
+	assert_int_equal(other->record.use, PML_USE_EVICTED);
+	assert_int_equal(op_settle_kick(other), 0);
+	assert_null(other->job);
+	refused(op_readmit_start(m, other, 0, &job, &err), PML_ERROR_BUSY);
+	(void)region_free(other);
+}
+
 /* In a process of its own: what runs when the daemon ends is left to the process's end. */
 static void end_in_proof(void)
 {
@@ -936,6 +979,8 @@ int main(int argc, char **argv)
 		T(test_reboot),
 		T(test_unbound_while_away),
 		T(test_holder_ends_during_change),
+		T(test_lease_of_a_lost_device),
+		T(test_other_bounds),
 		T(test_end_in_proof),
 		T(test_sentences_are_text),
 		T(test_scrub_of_many),
