@@ -311,6 +311,10 @@ static int virt_has_device(
 		return VIRT_UNAVAILABLE;
 	if (d->pid == 0)
 		return VIRT_NOT_RUNNING;
+	if (world->busy) {
+		world->asked++;
+		return VIRT_AMBIGUOUS;
+	}
 	*ret = d->attached;
 	return 0;
 }

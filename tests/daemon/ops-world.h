@@ -34,6 +34,8 @@ typedef struct World {
 				    memory */
 	atomic_bool hang_attach; /* libvirt does not come back from an attach */
 	atomic_bool hang_lookup;
+	atomic_int asked; /* while it was so: */
+	atomic_bool busy; /* libvirt is in the middle of something with every domain */
 	atomic_bool hang_pause;
 	atomic_bool libvirt_down;
 	atomic_bool refuse_attach;

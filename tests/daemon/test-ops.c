@@ -826,6 +826,46 @@ static void test_holder_ends_during_change(void **state)
 	UNTIL(!region()->lease && world->bound && !region()->job);
 }
 
+static bool at_step(const Job *j, const char *step)
+{
+	return j && pml_streq(j->kind->steps[j->step].name, step);
+}
+
+/* In a process of its own, that is killed in the middle of the attach. */
+static void end_in_attach(void)
+{
+	start();
+	UNTIL(m->libvirt_connected);
+	world->hang_attach = true;
+	(void)try_lease("a", NULL);
+	UNTIL(region()->lease->record.state == PML_LEASE_ATTACHING && at_step(job, "attach"));
+	_exit(0);
+}
+
+/* libvirt goes on with an attach whose asker was killed: it is waited for, and the tenant has his
+ * lease. */
+static void test_attach_outlives_the_daemon(void **state)
+{
+	pid_t pid;
+
+	scrub("");
+	stop();
+	pid = fork();
+	if (pid == 0)
+		end_in_attach();
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	world->hang_attach = false;
+	world->busy = true;
+	start();
+	UNTIL(world->asked == 2 || !world->bound);
+	assert_true(world->bound);
+	world->domains[0].attached = world->domains[0].mapped = true;
+	world->busy = false;
+	UNTIL(!region()->job);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+	assert_int_equal(world->unbinds, 0);
+}
+
 /* A device that went away for good does not keep its lease for ever: that its holders are gone is
  * provable. */
 static void test_lease_of_a_lost_device(void **state)
@@ -979,6 +1019,7 @@ int main(int argc, char **argv)
 		T(test_reboot),
 		T(test_unbound_while_away),
 		T(test_holder_ends_during_change),
+		T(test_attach_outlives_the_daemon),
 		T(test_lease_of_a_lost_device),
 		T(test_other_bounds),
 		T(test_end_in_proof),
