@@ -77,6 +77,7 @@ Manager *manager_free(Manager *m)
 	busy = m->exec && executors_close(m->exec);
 	m->exec = executors_free(m->exec);
 	uevent_stop(m);
+	sd_event_source_disable_unref(m->read_again);
 	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);
 	m->rescan_waiters_next = waiters_call(m->rescan_waiters_next, -ECANCELED);
 	bus_stop(m);

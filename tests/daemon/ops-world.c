@@ -180,6 +180,16 @@ int __wrap_pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why)
 	return world->ledger_error ? -world->ledger_error : __real_pml_ledger_apply(l, t, ret_why);
 }
 
+int __real_pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n);
+int __wrap_pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n);
+
+int __wrap_pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n)
+{
+	if (world->unreadable > 0 && world->unreadable-- > 0)
+		return -EIO;
+	return __real_pml_ledger_leases(l, with_released, ret, ret_n);
+}
+
 /* --- what became of jobs --- */
 
 void __real_job_bus_removed(Job *job, const char *result);

@@ -44,6 +44,7 @@ typedef struct World {
 	atomic_bool hold_proof;	 /* no proof of a fence succeeds */
 	atomic_bool unexplained; /* a descriptor in flight */
 	atomic_int ledger_error; /* errno of every write */
+	atomic_int unreadable;	 /* so many times the ledger cannot be read */
 	atomic_bool ledger_hangs;
 	atomic_char bytes; /* what the memory holds: 0, or a tenant's letter */
 	WorldDomain domains[2];

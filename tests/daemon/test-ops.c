@@ -508,7 +508,8 @@ static void test_stuck_keep_offline(void **state)
 	assert_false(world->bound);
 }
 
-/* Of a stuck lease that is proved, a quarantine with another reason stays, if only of some of its bytes. */
+/* Of a stuck lease that is proved, a quarantine with another reason stays, if only of some of its
+ * bytes. */
 static void test_stuck_other_quarantine(void **state)
 {
 	PmlTxn *txn = pml_txn_new("test");
@@ -520,7 +521,9 @@ static void test_stuck_other_quarantine(void **state)
 	(void)evict(0);
 	part = region()->extent;
 	part.size_bytes /= 2;
-	assert_int_equal(pml_txn_use_step(txn, WORLD_REGION, &part, PML_USE_EV_QUARANTINE, "somebody's reason"), 0);
+	assert_int_equal(pml_txn_use_step(txn, WORLD_REGION, &part, PML_USE_EV_QUARANTINE,
+				 "somebody's reason"),
+		0);
 	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
 	UNTIL(m->n_extents == 2);
 	world->hold_proof = false;
@@ -763,7 +766,8 @@ static void test_reboot(void **state)
 		event = sd_event_unref(event);
 		start();
 		if (missing) {
-			/* A scan that finds it still missing is no sign that somebody took it away. */
+			/* A scan that finds it still missing is no sign that somebody took it away.
+			 */
 			assert_int_equal(manager_rescan(m, NULL, NULL), 0);
 			UNTIL(!m->jobs && !m->rescan_running);
 			assert_int_equal(LIST_FIRST(&m->leases)->record.state, PML_LEASE_ACTIVE);
@@ -779,7 +783,8 @@ static void test_reboot(void **state)
 	}
 }
 
-/* What happened while nobody listened is found at the start: a dead mapping looks like a live one. */
+/* What happened while nobody listened is found at the start: a dead mapping looks like a live one.
+ */
 static void test_unbound_while_away(void **state)
 {
 	scrub("");
@@ -909,6 +914,20 @@ static void test_other_bounds(void **state)
 	(void)region_free(other);
 }
 
+/* Written, and not read again: memory follows when it can. */
+static void test_ledger_unreadable(void **state)
+{
+	PmlTxn *txn = pml_txn_new("test");
+
+	assert_int_equal(pml_txn_content_step(txn, WORLD_REGION, &region()->extent,
+				 PML_CONTENT_EV_ADOPT, "carol"),
+		0);
+	world->unreadable = 3;
+	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	UNTIL(world->unreadable == 0);
+	UNTIL(region()->record.content == PML_CONTENT_RETAINED);
+}
+
 /* In a process of its own: what runs when the daemon ends is left to the process's end. */
 static void end_in_proof(void)
 {
@@ -956,7 +975,8 @@ static void test_sentences_are_text(void **state)
 
 		(void)op_error(&e, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
 		job_set_error(&cut, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
-		for (const char *s = e.message, *t = cut.message; *s; s += pml_utf8_length((const unsigned char *)s)) {
+		for (const char *s = e.message, *t = cut.message; *s;
+			s += pml_utf8_length((const unsigned char *)s)) {
 			assert_true(pml_utf8_length((const unsigned char *)s) > 0);
 			assert_int_equal(*s, *t);
 			t += pml_utf8_length((const unsigned char *)t);
@@ -979,7 +999,9 @@ static void test_scrub_of_many(void **state)
 		part.start_bytes += i * part.size_bytes;
 		memset(owner, (char)('a' + i), sizeof(owner) - 1);
 		owner[sizeof(owner) - 1] = 0;
-		assert_int_equal(pml_txn_content_step(txn, WORLD_REGION, &part, PML_CONTENT_EV_ADOPT, owner), 0);
+		assert_int_equal(
+			pml_txn_content_step(txn, WORLD_REGION, &part, PML_CONTENT_EV_ADOPT, owner),
+			0);
 		assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
 	}
 	UNTIL(strlen(region()->record.owner) == 4 * (PML_NAME_LEN - 1) + 3);
@@ -1020,6 +1042,7 @@ int main(int argc, char **argv)
 		T(test_unbound_while_away),
 		T(test_holder_ends_during_change),
 		T(test_attach_outlives_the_daemon),
+		T(test_ledger_unreadable),
 		T(test_lease_of_a_lost_device),
 		T(test_other_bounds),
 		T(test_end_in_proof),
