@@ -111,7 +111,7 @@ static void help(void)
 	     "  --on-end=keep|scrub      lease: what happens to the data when it ends (keep)\n"
 	     "  --after-fence=pause|destroy\n"
 	     "                           lease, evict: what becomes of a guest that did not let go\n"
-	     "  --deadline=SPAN          evict, release: how long the guest is asked: 0, 500ms, 5s,\n"
+	     "  --deadline=SPAN          evict, release: how long the guest has: 0, 500ms, 5s,\n"
 	     "                           2min, 1h (30s)\n"
 	     "  --keep-offline           evict: leave it unbound until readmit\n"
 	     "  --discard=OWNER          scrub: whose data is destroyed\n"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "change.h"
+#include "ops-internal.h"
 #include "util.h"
 
 typedef struct Change {
@@ -34,6 +35,8 @@ static void change_finished(Job *job, bool success)
 		(void)sd_bus_reply_method_return(c->call, NULL);
 	else
 		(void)sd_bus_reply_method_errorf(c->call, job->error, "%s", job->message);
+	/* A holder's end may have been heard meanwhile, and will not be heard again. */
+	settle_kick(job->region);
 }
 
 static void change_free(void *data)

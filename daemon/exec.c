@@ -29,7 +29,7 @@ struct Pool {
 	Executors *x;
 	unsigned keep; /* threads that stay when there is nothing to do */
 	unsigned max;
-	unsigned n_threads, n_idle, n_queued;
+	unsigned n_threads, n_idle, n_queued, n_running;
 	Queue queue;
 	Item *running; /* those with a key */
 	pthread_cond_t work;
@@ -165,9 +165,11 @@ static void pool_run_locked(Pool *p, Item *item)
 		item->next = p->running;
 		p->running = item;
 	}
+	p->n_running++;
 	pthread_mutex_unlock(&x->lock);
 	item->r = item->run(item->data);
 	pthread_mutex_lock(&x->lock);
+	p->n_running--;
 	if (item->key) {
 		running_remove_locked(p, item);
 		/* What waited for this key may be run by a thread that found nothing to do. */
@@ -288,10 +290,10 @@ int executors_new(sd_event *event, Executors **ret)
 	return 0;
 }
 
-Executors *executors_free(Executors *x)
+bool executors_close(Executors *x)
 {
-	if (!x)
-		return NULL;
+	unsigned n_running = 0;
+
 	x->source = sd_event_source_disable_unref(x->source);
 	pthread_mutex_lock(&x->lock);
 	/* The ledger's transactions are run to the last one; of the other pools nothing new is
@@ -310,6 +312,18 @@ Executors *executors_free(Executors *x)
 		pthread_cond_broadcast(&x->pools[i].work);
 	while (x->pools[EXEC_LEDGER].n_threads > 0)
 		pthread_cond_wait(&x->idle, &x->lock);
+	for (unsigned i = 0; i < _EXEC_MAX; i++)
+		n_running += x->pools[i].n_running;
+	pthread_mutex_unlock(&x->lock);
+	return n_running > 0;
+}
+
+Executors *executors_free(Executors *x)
+{
+	if (!x)
+		return NULL;
+	(void)executors_close(x);
+	pthread_mutex_lock(&x->lock);
 	executors_unref_locked(x);
 	return NULL;
 }

@@ -7,6 +7,7 @@
  * it alone; before and after, to the main thread. That is the whole locking rule of the daemon.
  */
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 typedef struct Executors Executors;
@@ -25,7 +26,12 @@ typedef int (*ExecRun)(void *data);	     /* in the executor's thread */
 typedef void (*ExecDone)(void *data, int r); /* on the main thread, with run's result */
 
 int executors_new(sd_event *event, Executors **ret);
-/* Waits for what runs in EXEC_LEDGER; what hangs elsewhere (kernel, libvirt) is left to process
+/*
+ * Before executors_free(): begins nothing new, and waits for what runs in EXEC_LEDGER. True:
+ * something still runs elsewhere, so what it was given must stay.
+ */
+bool executors_close(Executors *x);
+/* Closes. What hangs elsewhere (kernel, libvirt) is left to process
  * exit. */
 Executors *executors_free(Executors *x);
 

@@ -4,6 +4,10 @@
 #include "manager.h"
 #include "util.h"
 
+#define READ_AGAIN_USEC (200 * USEC_PER_MSEC)
+
+static void read_later(Manager *m);
+
 void ledger_change_init(LedgerChange *c, Manager *m, PmlTxn *txn)
 {
 	*c = (LedgerChange){.manager = m, .txn = txn};
@@ -126,6 +130,28 @@ static int take_view(Manager *m, LedgerChange *c)
 	return r;
 }
 
+static int on_read_again(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	Manager *m = userdata;
+
+	m->read_again = sd_event_source_disable_unref(m->read_again);
+	if (manager_apply(m, NULL, NULL, NULL) < 0)
+		read_later(m);
+	return 0;
+}
+
+static void read_later(Manager *m)
+{
+	int r;
+
+	if (m->read_again)
+		return;
+	r = sd_event_add_time_relative(
+		m->event, &m->read_again, CLOCK_BOOTTIME, READ_AGAIN_USEC, 1, on_read_again, m);
+	if (r < 0)
+		log_error("Cannot read the ledger again: %s.", strerror(-r));
+}
+
 void ledger_change_done(LedgerChange *c, int r)
 {
 	Manager *m = c->manager;
@@ -133,6 +159,8 @@ void ledger_change_done(LedgerChange *c, int r)
 	if (r < 0)
 		log_full(LOG_ERR, &(LogFields){.message_id = PML_MESSAGE_LEDGER_FAILED},
 			"The ledger cannot be written: %s.", strerror(-r));
+	if (r < 0 && !c->txn)
+		read_later(m);
 	if (r != 0)
 		return;
 	c->txn = pml_txn_free(c->txn);
@@ -145,9 +173,7 @@ void ledger_change_done(LedgerChange *c, int r)
 	if (c->read && r >= 0)
 		return;
 	/* On the disk, and not in memory: read again until it is. */
-	r = manager_apply(m, NULL, NULL, NULL);
-	if (r < 0)
-		log_error("Cannot read the ledger again: %s.", strerror(-r));
+	read_later(m);
 }
 
 typedef struct Apply {

@@ -90,20 +90,6 @@ void manager_changed(Manager *m)
 			m->bus, PML_BUS_PATH, PML_IF_MANAGER, "LibvirtConnected", NULL);
 }
 
-static int leases_within_cap(const Manager *m, uint32_t uid, sd_bus_error *error)
-{
-	unsigned n = 0;
-	const Lease *l;
-
-	LIST_FOREACH (l, &m->leases, leases)
-		if (!l->gone && l->record.creator_uid == uid)
-			n++;
-	if (n < m->config.max_leases_per_uid)
-		return 0;
-	return bus_error(error, PML_ERROR_LIMIT,
-		"You have %u leases, which is the limit; release one first.", n);
-}
-
 static int lease_found(
 	Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
 {
@@ -141,9 +127,6 @@ static int lease_found(
 		return r;
 	if (!region)
 		return -ENOENT;
-	r = leases_within_cap(m, uid, error);
-	if (r < 0)
-		return r;
 	r = op_lease_start(m, region, domain, owner, on_end_policy, after_fence_policy, uid, &lease,
 		&job, &err);
 	if (r != 0)

@@ -66,14 +66,18 @@ static RescanWaiter *waiters_call(RescanWaiter *list, int r)
 
 Manager *manager_free(Manager *m)
 {
+	bool busy;
+
 	if (!m)
 		return NULL;
 	/* libvirt's threads post to the executors, so they end first. Then the ledger's
 	 * transactions are brought to their end. */
 	if (m->virt)
 		m->virt = m->virt_ops->free(m->virt);
+	busy = m->exec && executors_close(m->exec);
 	m->exec = executors_free(m->exec);
 	uevent_stop(m);
+	sd_event_source_disable_unref(m->read_again);
 	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);
 	m->rescan_waiters_next = waiters_call(m->rescan_waiters_next, -ECANCELED);
 	bus_stop(m);
@@ -88,7 +92,9 @@ Manager *manager_free(Manager *m)
 	closep(&m->marks_fd);
 	free(m->extents);
 	sd_event_unref(m->event);
-	free(m);
+	/* A fence or a proof goes on to the process's end, by what it finds here. */
+	if (!busy)
+		free(m);
 	return NULL;
 }
 

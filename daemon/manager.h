@@ -115,6 +115,7 @@ struct Manager {
 	/* All rows of the ledger about extents, as the last view had them. */
 	PmlExtentRecord *extents;
 	size_t n_extents;
+	sd_event_source *read_again;	     /* memory is behind the ledger: it could not be read */
 	struct RescanWaiter *rescan_waiters; /* of the running scan */
 	struct RescanWaiter *rescan_waiters_next;
 	struct Pending *pending; /* bus calls that wait for an answer: bouncer.c */

@@ -189,8 +189,7 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 
 	if (deadline_usec > m->config.deadline_max_usec)
 		return op_error(err, PML_ERROR_INVALID,
-			"A deadline is at most %llu s from now. Give a shorter one; the guest is asked at once in any "
-			"case.",
+			"A deadline is at most %llu s from now. Give a shorter one.",
 			(unsigned long long)(m->config.deadline_max_usec / USEC_PER_SEC));
 	deadline = pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
 

@@ -47,6 +47,10 @@ int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, Op
 	r = refuse(region, err);
 	if (r != 0)
 		return r;
+	if (op_bytes_are_lent(region))
+		return op_error(err, PML_ERROR_BUSY,
+			"Some bytes of region %s are lent under another region's name; see `pmemlease leases`.",
+			region->id);
 	d = settle_data_new(m, region, true);
 	if (!d)
 		return -ENOMEM;

@@ -8,13 +8,27 @@
 #include "ops-internal.h"
 #include "util.h"
 
-#define UNDO_RETRY_MIN_USEC (200 * USEC_PER_MSEC)
-#define UNDO_RETRY_MAX_USEC (30 * USEC_PER_SEC)
+#define RETRY_MIN_USEC (200 * USEC_PER_MSEC)
+#define RETRY_MAX_USEC (30 * USEC_PER_SEC)
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	job_resume(userdata);
 	return 0;
+}
+
+static int try_later(Job *job, const char *step)
+{
+	LeaseData *d = job->data;
+
+	d->retry_usec = d->retry_usec ? d->retry_usec * 2 : RETRY_MIN_USEC;
+	if (d->retry_usec > RETRY_MAX_USEC)
+		d->retry_usec = RETRY_MAX_USEC;
+	sd_event_source_disable_unref(d->timer);
+	d->timer = NULL;
+	job_set_next(job, step);
+	return sd_event_add_time_relative(job->manager->event, &d->timer, CLOCK_BOOTTIME,
+		d->retry_usec, 1, on_timer, job);
 }
 
 /* --- undo: reserved, and nothing was asked of libvirt --- */
@@ -65,17 +79,8 @@ static JobNext undo_done(Job *job, int r)
 	}
 	log_warning("The lease %s could not be undone yet: %s. Trying again.",
 		job->lease->record.id, strerror(-r));
-	d->retry_usec = d->retry_usec ? d->retry_usec * 2 : UNDO_RETRY_MIN_USEC;
-	if (d->retry_usec > UNDO_RETRY_MAX_USEC)
-		d->retry_usec = UNDO_RETRY_MAX_USEC;
-	sd_event_source_disable_unref(d->timer);
-	d->timer = NULL;
-	r = sd_event_add_time_relative(
-		job->manager->event, &d->timer, CLOCK_BOOTTIME, d->retry_usec, 1, on_timer, job);
-	if (r < 0)
-		return op_fail(job, r, "wait for the ledger's disk");
-	job_set_next(job, "undo");
-	return JOB_WAIT;
+	r = try_later(job, "undo");
+	return r < 0 ? op_fail(job, r, "wait for the ledger's disk") : JOB_WAIT;
 }
 
 /* --- ask: libvirt may have been in the middle of an attach --- */
@@ -117,6 +122,9 @@ static JobNext ask_done(Job *job, int r)
 	}
 	if (r == 0 && d->has_device)
 		return JOB_NEXT;
+	/* The attach still runs inside libvirt, and may well succeed: its tenant keeps the region. */
+	if ((r == VIRT_AMBIGUOUS || r == VIRT_BUSY) && try_later(job, "ask") >= 0)
+		return JOB_WAIT;
 	job_set_error(job, PML_ERROR_FAILED,
 		"Domain %s has no device %s: the attach did not get through.", d->rec.domain_name,
 		d->rec.alias);

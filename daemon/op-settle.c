@@ -30,7 +30,8 @@ SettleData *settle_data_new(Manager *m, Region *region, bool readmit)
 	d->dax = m->dax;
 	d->ops = m->virt_ops;
 	d->proof_timeout_usec = m->config.proof_timeout_usec;
-	d->host = pml_region_ref(region->host);
+	/* Of a device that has gone, its number is what an old holder is found by. */
+	d->host = pml_region_ref(region->host ? region->host : region->last);
 	return d;
 }
 
@@ -55,7 +56,8 @@ static bool waits_for_settling(const Region *region)
 	if (lease)
 		return !lease->marked && (lease->record.state == PML_LEASE_FENCED ||
 						 lease->record.state == PML_LEASE_STUCK);
-	return region->record.use == PML_USE_EVICTED && !region->record.reason[0];
+	return region->record.use == PML_USE_EVICTED && !region->record.reason[0] &&
+	       !op_bytes_are_lent(region);
 }
 
 static int on_retry(sd_event_source *s, uint64_t usec, void *userdata)
@@ -104,7 +106,7 @@ int op_settle_kick(Region *region)
 			((SettleData *)region->job->data)->again = true;
 		return 0;
 	}
-	if (!region->host) {
+	if (!region->host && (!region->last || !lease)) {
 		settle_retry_later(region);
 		return 0;
 	}
@@ -433,7 +435,8 @@ static bool stays_offline(const Region *region, const SettleData *d)
 
 static JobNext bind_prepare(Job *job)
 {
-	if (stays_offline(job->region, job->data))
+	/* One that has gone is bound when it is back. */
+	if (stays_offline(job->region, job->data) || !job->region->host)
 		return JOB_DONE;
 	job_set_progress(job, "binding", 0.7);
 	return JOB_NEXT;
@@ -510,11 +513,24 @@ static void on_rescanned(void *userdata, int r)
 	free(f);
 }
 
+/* Under other bounds, the same bytes may wait for the end of this region's lease. */
+static void kick_others(const Region *region)
+{
+	Region *other;
+
+	LIST_FOREACH (other, &region->manager->regions, regions)
+		if (other != region && pml_extent_overlaps(&other->extent, &region->extent))
+			settle_kick(other);
+}
+
 void settle_finished(Job *job, bool success)
 {
 	const SettleData *d = job->data;
 	Region *region = job->region;
 	RescanFor *f;
+
+	if (success && !region->lease)
+		kick_others(region);
 
 	if (!success || region->record.use != PML_USE_FREE || region->lease) {
 		if (d->again)

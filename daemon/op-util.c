@@ -95,6 +95,17 @@ bool op_process_alive(pid_t pid, uint64_t start_ticks)
 	return op_pidfd_open(pid, start_ticks, &fd) >= 0;
 }
 
+bool op_bytes_are_lent(const Region *region)
+{
+	const Lease *l;
+
+	LIST_FOREACH (l, &region->manager->leases, leases)
+		if (!l->gone && l->region != region &&
+			pml_extent_overlaps(&l->record.extent, &region->extent))
+			return true;
+	return false;
+}
+
 static void stuck_suffix(char *buf, size_t size, const PmlLeaseRecord *rec)
 {
 	(void)snprintf(buf, size, " (lease %s)", rec->id);

@@ -40,6 +40,9 @@ void op_stuck_reason(char *buf, size_t size, const PmlLeaseRecord *rec, const ch
 /* Every byte of the lease is quarantined, and for that reason alone. */
 bool op_quarantined_by(const Manager *m, const PmlLeaseRecord *rec);
 
+/* Some of the region's bytes are lent under another region's name. */
+bool op_bytes_are_lent(const Region *region);
+
 /* --- watch.c: pidfds of processes whose end means something to a region --- */
 
 typedef void (*WatchFn)(Region *region);

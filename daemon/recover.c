@@ -75,22 +75,12 @@ static int recover_lease(Lease *lease, const PmlMark *mark)
 	return 0;
 }
 
-static bool overlaps_lease(const Region *region)
-{
-	const Lease *l;
-
-	LIST_FOREACH (l, &region->manager->leases, leases)
-		if (!l->gone && pml_extent_overlaps(&l->record.extent, &region->extent))
-			return true;
-	return false;
-}
-
 static int recover_region(Region *region)
 {
 	const PmlExtentRecord *rec = &region->record;
 
 	/* Bytes that another region's lease covers are its business. */
-	if (region->lease || region->job || overlaps_lease(region))
+	if (region->lease || region->job || op_bytes_are_lent(region))
 		return 0;
 	switch (rec->use) {
 	case PML_USE_EVICTING:

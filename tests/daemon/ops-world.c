@@ -137,6 +137,10 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 	bool bound = world->bound, held = false;
 	const char *verdict;
 
+	while (world->hang_proof) {
+		world->in_proof = true;
+		(void)poll(NULL, 0, 5);
+	}
 	for (int i = 0; i < 2; i++) {
 		const WorldDomain *d = &world->domains[i];
 		size_t n = strlen(holders);
@@ -174,6 +178,16 @@ int __wrap_pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why)
 	while (world->ledger_hangs)
 		(void)poll(NULL, 0, 5);
 	return world->ledger_error ? -world->ledger_error : __real_pml_ledger_apply(l, t, ret_why);
+}
+
+int __real_pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n);
+int __wrap_pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n);
+
+int __wrap_pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n)
+{
+	if (world->unreadable > 0 && world->unreadable-- > 0)
+		return -EIO;
+	return __real_pml_ledger_leases(l, with_released, ret, ret_n);
 }
 
 /* --- what became of jobs --- */
@@ -307,6 +321,10 @@ static int virt_has_device(
 		return VIRT_UNAVAILABLE;
 	if (d->pid == 0)
 		return VIRT_NOT_RUNNING;
+	if (world->busy) {
+		world->asked++;
+		return VIRT_AMBIGUOUS;
+	}
 	*ret = d->attached;
 	return 0;
 }

@@ -34,13 +34,17 @@ typedef struct World {
 				    memory */
 	atomic_bool hang_attach; /* libvirt does not come back from an attach */
 	atomic_bool hang_lookup;
+	atomic_int asked; /* while it was so: */
+	atomic_bool busy; /* libvirt is in the middle of something with every domain */
 	atomic_bool hang_pause;
 	atomic_bool libvirt_down;
 	atomic_bool refuse_attach;
 	atomic_bool attach_nothing; /* libvirt says done and gives other memory */
-	atomic_bool hold_proof;	    /* no proof of a fence succeeds */
-	atomic_bool unexplained;    /* a descriptor in flight */
-	atomic_int ledger_error;    /* errno of every write */
+	atomic_bool hang_proof, in_proof;
+	atomic_bool hold_proof;	 /* no proof of a fence succeeds */
+	atomic_bool unexplained; /* a descriptor in flight */
+	atomic_int ledger_error; /* errno of every write */
+	atomic_int unreadable;	 /* so many times the ledger cannot be read */
 	atomic_bool ledger_hangs;
 	atomic_char bytes; /* what the memory holds: 0, or a tenant's letter */
 	WorldDomain domains[2];

@@ -244,6 +244,24 @@ static void test_arguments_decide_the_action(void **state)
 	sd_bus_message_unref(both.reply);
 }
 
+/* The daemon looks with root's eyes: it tells nobody else what it saw there. */
+static void test_no_file_is_disclosed(void **state)
+{
+	static const char *const paths[] = {"/etc/passwd", "/etc/nowhere", "/dev/null", "/etc/passwd/x"};
+
+	for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+		_cleanup_message_ sd_bus_message *reply = harness_call(
+			&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", paths[i]);
+		const char *said;
+
+		assert_error(reply, PML_ERROR_NO_SUCH_REGION);
+		said = sd_bus_message_get_error(reply)->message;
+		assert_int_equal(strncmp(said, paths[i], strlen(paths[i])), 0);
+		assert_string_equal(said + strlen(paths[i]),
+			" is no region's device node; pmemlease regions lists them.");
+	}
+}
+
 static int setup(void **state)
 {
 	_cleanup_message_ sd_bus_message *reply = NULL;
@@ -282,6 +300,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_gone_behind_the_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pending_calls_are_capped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_arguments_decide_the_action, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_file_is_disclosed, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

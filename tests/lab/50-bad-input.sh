@@ -55,7 +55,7 @@ is "$(lease_get "$dax" State)" active "the lease is as it was"
 pmemlease --no-wait evict "$dax" --deadline=60s >/dev/null
 succeeds "draining" wait_for 10 test "$(lease_get "$dax" State)" = draining
 job=$(busctl --json=short call "$bus" /org/pmemlease1 "$bus.Manager" ListJobs | jq -r '.data[0][0][0]')
-succeeds "cancel while the guest is asked" pmemlease cancel "$job"
+succeeds "cancel before the deadline" pmemlease cancel "$job"
 lease_is_active() { [ "$(lease_get "$dax" State)" = active ]; }
 succeeds "active again" wait_for 10 lease_is_active
 is "$(region_get "$dax" Use)" leased "and leased"
