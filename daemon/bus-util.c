@@ -257,7 +257,8 @@ static int find_reply(BusWork *work, int r, sd_bus_error *error)
 	FindWork *w = (FindWork *)work;
 	Region *region = r < 0 ? NULL : manager_find_region_by_devno(work->manager, w->devno);
 
-	/* Root looks: what is where others may not look, or is not there, is not theirs to learn. */
+	/* Root looks: what is where others may not look, or is not there, is not theirs to learn.
+	 */
 	if (!region && work->uid != work->manager->config.trusted_uid)
 		(void)bus_error(error, PML_ERROR_NO_SUCH_REGION,
 			"%s is no region's device node; pmemlease regions lists them.", w->path);

@@ -27,8 +27,8 @@ static int try_later(Job *job, const char *step)
 	sd_event_source_disable_unref(d->timer);
 	d->timer = NULL;
 	job_set_next(job, step);
-	return sd_event_add_time_relative(job->manager->event, &d->timer, CLOCK_BOOTTIME,
-		d->retry_usec, 1, on_timer, job);
+	return sd_event_add_time_relative(
+		job->manager->event, &d->timer, CLOCK_BOOTTIME, d->retry_usec, 1, on_timer, job);
 }
 
 /* --- undo: reserved, and nothing was asked of libvirt --- */
@@ -122,7 +122,8 @@ static JobNext ask_done(Job *job, int r)
 	}
 	if (r == 0 && d->has_device)
 		return JOB_NEXT;
-	/* The attach still runs inside libvirt, and may well succeed: its tenant keeps the region. */
+	/* The attach still runs inside libvirt, and may well succeed: its tenant keeps the region.
+	 */
 	if ((r == VIRT_AMBIGUOUS || r == VIRT_BUSY) && try_later(job, "ask") >= 0)
 		return JOB_WAIT;
 	job_set_error(job, PML_ERROR_FAILED,

@@ -247,11 +247,12 @@ static void test_arguments_decide_the_action(void **state)
 /* The daemon looks with root's eyes: it tells nobody else what it saw there. */
 static void test_no_file_is_disclosed(void **state)
 {
-	static const char *const paths[] = {"/etc/passwd", "/etc/nowhere", "/dev/null", "/etc/passwd/x"};
+	static const char *const paths[] = {
+		"/etc/passwd", "/etc/nowhere", "/dev/null", "/etc/passwd/x"};
 
 	for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
-		_cleanup_message_ sd_bus_message *reply = harness_call(
-			&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", paths[i]);
+		_cleanup_message_ sd_bus_message *reply =
+			harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "GetRegion", "s", paths[i]);
 		const char *said;
 
 		assert_error(reply, PML_ERROR_NO_SUCH_REGION);

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the tests of the operations share: a daemon in this process, and what is done to it over and
+ * over. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "change.h"
+#include "log.h"
+#include "ops-internal.h"
+#include "ops-world.h"
+#include "util.h"
+
+static sd_event *event;
+static Manager *m;
+static char dir[64];
+
+static _unused_ void start(void)
+{
+	assert_int_equal(sd_event_new(&event), 0);
+	assert_int_equal(world_manager_new(event, dir, &m), 0);
+}
+
+static _unused_ void stop(void)
+{
+	uint64_t end = pml_now_usec(CLOCK_MONOTONIC) + USEC_PER_SEC;
+
+	/* What runs in a thread when the daemon ends is left to the process's end, which ASan would
+	 * call a leak. */
+	while ((m->jobs || m->rescan_running) && pml_now_usec(CLOCK_MONOTONIC) < end)
+		(void)sd_event_run(event, 10 * USEC_PER_MSEC);
+	m = manager_free(m);
+	event = sd_event_unref(event);
+}
+
+static _unused_ int setup(void **state)
+{
+	world_reset();
+	(void)unsetenv("WORLD_MEDIA");
+	(void)snprintf(dir, sizeof(dir), "/tmp/pmemlease-ops-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	start();
+	return 0;
+}
+
+static _unused_ int teardown(void **state)
+{
+	char command[128];
+
+	world->hang_lookup = world->hang_attach = world->hang_pause = false;
+	world->hang_proof = world->ledger_hangs = false;
+	assert_int_equal(world->violations, 0);
+	if (m)
+		stop();
+	(void)snprintf(command, sizeof(command), "rm -rf %s", dir);
+	return system(command);
+}
+
+static _unused_ Region *region(void)
+{
+	Region *r;
+
+	assert_int_equal(manager_find_region(m, WORLD_REGION, &r), 0);
+	return r;
+}
+
+/* Turns the loop until the condition holds; fails after 10 s. */
+#define UNTIL(condition)                                                                           \
+	do {                                                                                       \
+		uint64_t end_ = pml_now_usec(CLOCK_MONOTONIC) + 10 * USEC_PER_SEC;                 \
+		while (!(condition)) {                                                             \
+			assert_true(sd_event_run(event, 20 * USEC_PER_MSEC) >= 0);                 \
+			if (pml_now_usec(CLOCK_MONOTONIC) > end_)                                  \
+				fail_msg("never: %s", #condition);                                 \
+		}                                                                                  \
+	} while (0)
+
+static _unused_ WorldEnd finish(uint64_t id)
+{
+	WorldEnd e;
+
+	UNTIL(world_job_result(id, &e));
+	return e;
+}
+
+static _unused_ Job *job;
+static _unused_ Lease *lease;
+static _unused_ OpError err;
+
+static _unused_ int try_lease(const char *domain, const char *owner)
+{
+	return op_lease_start(m, region(), domain, owner, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
+		&lease, &job, &err);
+}
+
+static _unused_ void adopt(const char *owner)
+{
+	PmlTxn *txn = pml_txn_new("test");
+
+	assert_int_equal(pml_txn_content_step(
+				 txn, WORLD_REGION, &region()->extent, PML_CONTENT_EV_ADOPT, owner),
+		0);
+	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	UNTIL(region()->record.content == PML_CONTENT_RETAINED);
+}
+
+static _unused_ void scrub(const char *owner)
+{
+	WorldEnd e;
+
+	assert_int_equal(op_scrub_start(m, region(), owner, 0, &job, &err), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	assert_int_equal(region()->record.content, PML_CONTENT_BLANK);
+	assert_int_equal(world->bytes, 0);
+}
+
+static _unused_ void lend(const char *domain)
+{
+	WorldEnd e;
+
+	UNTIL(m->libvirt_connected);
+	assert_int_equal(try_lease(domain, NULL), 0);
+	e = finish(job->id);
+	assert_string_equal(e.message, "");
+	assert_string_equal(e.result, "done");
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+}
+
+static _unused_ int try_evict(uint64_t deadline_usec, bool keep_offline)
+{
+	return op_evict_start(m, region(), "evict", deadline_usec, keep_offline,
+		_PML_AFTER_FENCE_INVALID, 0, &job, &err);
+}
+
+static _unused_ WorldEnd evict(uint64_t deadline_usec)
+{
+	assert_int_equal(try_evict(deadline_usec, false), 0);
+	return finish(job->id);
+}
+
+static _unused_ void refused(int r, const char *error)
+{
+	assert_int_equal(r, 1);
+	assert_string_equal(err.error, error);
+	assert_true(strlen(err.message) > 20);
+}

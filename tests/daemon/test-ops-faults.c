@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The operations where something goes away, or fails, at a bad moment: between two starts, in a
+ * write, in a thread. */
+
+#include "ops-fixture.h"
+
+/* What happened while nobody listened is found at the start: a dead mapping looks like a live one.
+ */
+static void test_unbound_while_away(void **state)
+{
+	scrub("");
+	lend("a");
+	stop();
+	world->bound = false;
+	start();
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED && world->domains[0].paused);
+	world_domain_stop(0);
+	UNTIL(!region()->lease && world->bound && !region()->job);
+
+	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
+	world_domain_start(0);
+	lend("a");
+	assert_int_equal(try_evict(60 * USEC_PER_SEC, false), 0);
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
+	stop();
+	world->bound = false;
+	start();
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
+}
+
+/* The last holder ends while a policy is being written: that is heard, and remembered. */
+static void test_holder_ends_during_change(void **state)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	PmlLeaseRecord rec;
+	PmlTxn *txn;
+
+	scrub("");
+	lend("a");
+	(void)evict(0);
+	UNTIL(!region()->job && region()->watches && !region()->lease->record.frozen);
+	txn = pml_txn_new("test");
+	rec = region()->lease->record;
+	rec.after_fence = PML_AFTER_FENCE_DESTROY;
+	assert_int_equal(pml_txn_lease_update(txn, &rec), 0);
+	world->ledger_hangs = true;
+	assert_int_equal(change_start(m, region(), region()->lease, 0, txn, NULL, &error), 0);
+	UNTIL(region()->job && region()->job->running);
+	world_domain_stop(0);
+	UNTIL(!region()->watches);
+	world->ledger_hangs = false;
+	UNTIL(!region()->lease && world->bound && !region()->job);
+}
+
+static bool at_step(const Job *j, const char *step)
+{
+	return j && pml_streq(j->kind->steps[j->step].name, step);
+}
+
+/* In a process of its own, that is killed in the middle of the attach. */
+static void end_in_attach(void)
+{
+	start();
+	UNTIL(m->libvirt_connected);
+	world->hang_attach = true;
+	(void)try_lease("a", NULL);
+	UNTIL(region()->lease->record.state == PML_LEASE_ATTACHING && at_step(job, "attach"));
+	_exit(0);
+}
+
+/* libvirt goes on with an attach whose asker was killed: it is waited for, and the tenant has his
+ * lease. */
+static void test_attach_outlives_the_daemon(void **state)
+{
+	pid_t pid;
+
+	scrub("");
+	stop();
+	pid = fork();
+	if (pid == 0)
+		end_in_attach();
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	world->hang_attach = false;
+	world->busy = true;
+	start();
+	UNTIL(world->asked == 2 || !world->bound);
+	assert_true(world->bound);
+	world->domains[0].attached = world->domains[0].mapped = true;
+	world->busy = false;
+	UNTIL(!region()->job);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+	assert_int_equal(world->unbinds, 0);
+}
+
+/* A device that went away for good does not keep its lease for ever: that its holders are gone is
+ * provable. */
+static void test_lease_of_a_lost_device(void **state)
+{
+	scrub("");
+	lend("a");
+	world->bound = false;
+	world->missing = true;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED && !region()->job &&
+		region()->watches);
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_int_equal(world->binds, 0);
+	world->missing = false;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(region()->record.use == PML_USE_FREE && world->bound && !region()->job);
+	assert_string_equal(region()->record.owner, WORLD_A);
+}
+
+/* The namespace was made anew with other bounds: its bytes are not bound before the lease over them
+ * has ended. */
+static void test_other_bounds(void **state)
+{
+	PmlExtent half;
+	Region *other;
+
+	scrub("");
+	lend("a");
+	(void)evict(0);
+	UNTIL(!region()->job && region()->watches);
+	half = region()->extent;
+	half.size_bytes /= 2;
+	assert_int_equal(region_new(m, "other", "dax9.0", &half, &other), 0);
+	other->host = pml_region_ref(region()->host);
+	assert_int_equal(other->record.use, PML_USE_EVICTED);
+	assert_int_equal(op_settle_kick(other), 0);
+	assert_null(other->job);
+	refused(op_readmit_start(m, other, 0, &job, &err), PML_ERROR_BUSY);
+	(void)region_free(other);
+}
+
+/* Written, and not read again: memory follows when it can. */
+static void test_ledger_unreadable(void **state)
+{
+	PmlTxn *txn = pml_txn_new("test");
+
+	assert_int_equal(pml_txn_content_step(txn, WORLD_REGION, &region()->extent,
+				 PML_CONTENT_EV_ADOPT, "carol"),
+		0);
+	world->unreadable = 3;
+	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	UNTIL(world->unreadable == 0);
+	UNTIL(region()->record.content == PML_CONTENT_RETAINED);
+}
+
+/* In a process of its own: what runs when the daemon ends is left to the process's end. */
+static void end_in_proof(void)
+{
+	start();
+	lend("a");
+	m->config.proof_timeout_usec = 20 * USEC_PER_SEC;
+	world->hang_proof = world->hold_proof = true;
+	assert_int_equal(try_evict(0, false), 0);
+	UNTIL(world->in_proof);
+	m = manager_free(m);
+	/* It is not proved, so it fences again and again, by what the manager said. */
+	world->hang_proof = false;
+	while (world->unbinds < 3)
+		(void)poll(NULL, 0, 5);
+	_exit(0);
+}
+
+static void test_end_in_proof(void **state)
+{
+	int status;
+	pid_t pid;
+
+	scrub("");
+	stop();
+	pid = fork();
+	if (pid == 0)
+		end_in_proof();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	world->hold_proof = false;
+	start();
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
+}
+
+/* The bus throws out who sends a string that is not UTF-8, such as one that was cut. */
+static void test_sentences_are_text(void **state)
+{
+	char many[3 * sizeof(err.message)];
+	Job cut = {};
+
+	for (size_t i = 0; i + 3 < sizeof(many); i += 3)
+		memcpy(many + i, "\xe2\x82\xac", 4);
+	for (int i = 0; i < 3; i++) {
+		OpError e;
+
+		(void)op_error(&e, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
+		job_set_error(&cut, PML_ERROR_FAILED, "%.*s%s", i, "xx", many);
+		for (const char *s = e.message, *t = cut.message; *s;
+			s += pml_utf8_length((const unsigned char *)s)) {
+			assert_true(pml_utf8_length((const unsigned char *)s) > 0);
+			assert_int_equal(*s, *t);
+			t += pml_utf8_length((const unsigned char *)t);
+		}
+	}
+	job_set_error(&cut, PML_ERROR_FAILED, "%s", "of QEMU:\n\x1b[31mred\xff\xc2\x9b");
+	assert_string_equal(cut.message, "of QEMU:??[31mred???");
+}
+
+/* More owners than one has room for by name. */
+static void test_scrub_of_many(void **state)
+{
+	char owner[PML_NAME_LEN];
+
+	for (unsigned i = 0; i < 4; i++) {
+		PmlTxn *txn = pml_txn_new("test");
+		PmlExtent part = region()->extent;
+
+		part.size_bytes /= 4;
+		part.start_bytes += i * part.size_bytes;
+		memset(owner, (char)('a' + i), sizeof(owner) - 1);
+		owner[sizeof(owner) - 1] = 0;
+		assert_int_equal(
+			pml_txn_content_step(txn, WORLD_REGION, &part, PML_CONTENT_EV_ADOPT, owner),
+			0);
+		assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	}
+	UNTIL(strlen(region()->record.owner) == 4 * (PML_NAME_LEN - 1) + 3);
+	scrub(strdupa(region()->record.owner));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		T(test_unbound_while_away),
+		T(test_holder_ends_during_change),
+		T(test_attach_outlives_the_daemon),
+		T(test_ledger_unreadable),
+		T(test_lease_of_a_lost_device),
+		T(test_other_bounds),
+		T(test_end_in_proof),
+		T(test_sentences_are_text),
+		T(test_scrub_of_many),
+	};
+	int r;
+
+	world_media_helper(argc, argv);
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
+	log_setup(getenv("WORLD_DEBUG") != NULL);
+	world_new();
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	world_end();
+	return r;
+}
