@@ -111,7 +111,7 @@ int lease_check_run(void *userdata)
 	if (!d->host)
 		return -ENODEV;
 	d->proof = pml_proof_free(d->proof);
-	r = op_prove(d->manager, d->host, "none", false, d->proof_timeout_usec, &d->proof);
+	r = op_find_holders(d->manager, d->host, d->proof_timeout_usec, &d->proof);
 	if (r < 0)
 		return r;
 	pml_proof_foreach_holder (d->proof, i, h) {

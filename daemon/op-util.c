@@ -31,6 +31,11 @@ JobNext op_fail(Job *job, int r, const char *what)
 	return JOB_FAIL;
 }
 
+static int collect(Manager *m, const PmlProofRequest *req, PmlProof **ret)
+{
+	return m->prove ? m->prove(req, ret) : pml_proof_collect(req, ret);
+}
+
 int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec,
 	PmlProof **ret)
 {
@@ -42,7 +47,19 @@ int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64
 		.deadline_usec = pml_now_usec(CLOCK_MONOTONIC) + timeout_usec,
 	};
 
-	return m->prove ? m->prove(&req, ret) : pml_proof_collect(&req, ret);
+	return collect(m, &req, ret);
+}
+
+int op_find_holders(Manager *m, PmlRegion *region, uint64_t timeout_usec, PmlProof **ret)
+{
+	PmlProofRequest req = {
+		.region = region,
+		.dax = m->dax,
+		.once = true,
+		.deadline_usec = pml_now_usec(CLOCK_MONOTONIC) + timeout_usec,
+	};
+
+	return collect(m, &req, ret);
 }
 
 /* Field 22 of /proc/PID/stat; the command in field 2 may hold spaces and brackets, so it is counted

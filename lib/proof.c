@@ -321,7 +321,7 @@ static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 		explain_refs(p, e, before);
 		p->n_processes = before->n_processes;
 		p->n_denied = before->n_denied;
-		if (before->overtaken)
+		if (before->overtaken || e->req->once)
 			break;
 		r = proof_scan(hooks, e->devno, e->req->deadline_usec, after);
 		if (r < 0)
@@ -383,7 +383,9 @@ static int name_blind_spots(PmlProof *p, const Evidence *e)
 		r = proof_add_blind_spot(p,
 			"Counting present pages itself unmaps entries of 1 GiB, so for this region only the probes say "
 			"whether a mapping still leads to memory.");
-	if (r == 0 && !p->settled)
+	if (r == 0 && !p->settled && req->once)
+		r = proof_add_blind_spot(p, "It was looked once, not until two looks agreed.");
+	else if (r == 0 && !p->settled)
 		r = proof_add_blind_spot(
 			p, "Processes or references were still changing when the deadline passed.");
 	return r;

@@ -39,6 +39,7 @@ typedef struct Fake {
 	uint64_t refs;
 	unsigned n_refs_calls;
 	bool refs_move; /* another count at every look */
+	bool once;
 } Fake;
 
 static int fake_binding(void *userdata, const PmlRegion *r, PmlBinding *ret)
@@ -95,6 +96,7 @@ static PmlProof *collect_until(Fake *f, dev_t devno, bool probe, uint64_t deadli
 		.dax = &dax,
 		.rung = "unbind",
 		.probe = probe,
+		.once = f->once,
 		.deadline_usec = deadline_usec,
 	};
 	int r = proof_collect_with(&req, &hooks, &p);
@@ -187,6 +189,24 @@ static void test_clear(void **state)
 	p = collect(&f, DEV_REGION);
 	assert_int_equal(pml_proof_verdict(p), PML_PROOF_CLEAR);
 	pml_proof_free(p);
+}
+
+/* One look names who holds it, and is never taken for evidence that nobody does. */
+static void test_one_look(void **state)
+{
+	Fake f = {.once = true};
+	PmlProof *p = collect(&f, DEV_REGION);
+	int fd;
+
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
+	pml_proof_free(p);
+	fd = open_region();
+	f.refs = PER_FILE;
+	p = collect(&f, DEV_REGION);
+	assert_non_null(holder_of(p, getpid()));
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
+	pml_proof_free(p);
+	close(fd);
 }
 
 static void test_nothing_to_conclude(void **state)
@@ -762,6 +782,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_clear),
+		cmocka_unit_test(test_one_look),
 		cmocka_unit_test(test_nothing_to_conclude),
 		cmocka_unit_test(test_own_descriptor),
 		cmocka_unit_test(test_forked_and_duplicated_is_one_file),
