@@ -60,6 +60,17 @@ static void log_lease_moved(const Lease *l, PmlLeaseState from, PmlLeaseState to
 		pml_lease_state_to_string(from));
 }
 
+/* Of one lease's records: the fields that a lease keeps for its whole life are not looked at. */
+static bool record_is_news(const PmlLeaseRecord *a, const PmlLeaseRecord *b)
+{
+	return a->state != b->state || a->on_end != b->on_end || a->after_fence != b->after_fence ||
+	       a->keep_offline != b->keep_offline || a->frozen != b->frozen ||
+	       a->deadline_usec != b->deadline_usec || a->since_usec != b->since_usec ||
+	       a->vmm_pid != b->vmm_pid || a->vmm_start != b->vmm_start || a->proof != b->proof ||
+	       strcmp(a->domain_name, b->domain_name) != 0 || strcmp(a->alias, b->alias) != 0 ||
+	       strcmp(a->boot_id, b->boot_id) != 0 || strcmp(a->vmm_cgroup, b->vmm_cgroup) != 0;
+}
+
 static int take_lease(Manager *m, const PmlLeaseRecord *rec)
 {
 	Lease *l = manager_find_lease(m, rec->id);
@@ -77,7 +88,7 @@ static int take_lease(Manager *m, const PmlLeaseRecord *rec)
 		return lease_new(m, region, rec, true, &l);
 	}
 	from = l->record.state;
-	if (l->recorded && memcmp(&l->record, rec, sizeof(*rec)) == 0)
+	if (l->recorded && !record_is_news(&l->record, rec))
 		return 0;
 	l->record = *rec;
 	l->recorded = true;
