@@ -56,6 +56,12 @@ struct Region {
 	bool presence_moved;	 /* by the last scan */
 };
 
+/* What people call a region: its device's name; its id where it never had one. */
+static inline const char *region_label(const Region *r)
+{
+	return r->name[0] ? r->name : r->id;
+}
+
 struct Lease {
 	Manager *manager;
 	LIST_ENTRY(Lease) leases;

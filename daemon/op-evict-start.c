@@ -104,7 +104,7 @@ static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline
 	if (!is_draining(job) || d->forced)
 		return op_error(err, PML_ERROR_BUSY,
 			"Region %s is being taken back now (job %" PRIu64 "). Wait for that job.",
-			region->id, job->id);
+			region_label(region), job->id);
 	if (deadline_usec >= d->deadline_usec) {
 		uint64_t now = pml_now_usec(CLOCK_BOOTTIME);
 
@@ -114,7 +114,7 @@ static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline
 			"Region %s is being taken back already (job %" PRIu64
 			", %s left). Give an earlier deadline to hurry "
 			"it, or cancel that job first.",
-			region->id, job->id, span);
+			region_label(region), job->id, span);
 	}
 	d->deadline_usec = deadline_usec;
 	d->keep_offline = d->keep_offline || keep_offline;
@@ -151,31 +151,31 @@ static int refuse(Region *region, OpError *err)
 		return op_error(err, PML_ERROR_BUSY,
 			"Region %s was taken back from domain %s already; it stays unbound until its last holder is gone. See "
 			"`pmemlease verify %s` for who that is.",
-			region->id, lease->record.domain_name, region->id);
+			region_label(region), lease->record.domain_name, region_label(region));
 	if (lease && lease_state(lease) == PML_LEASE_STUCK)
 		return op_error(err, PML_ERROR_STUCK,
 			"Region %s was fenced, but not proved: %s. It is proved again at the end of every process that holds "
 			"it; end those, or lift the quarantine with a reason.",
-			region->id, region->record.reason);
+			region_label(region), region->record.reason);
 	if (job && !is_evict(job) && !lease_job_replaceable(job) && job->kind != &op_settle_kind)
 		return op_error(err, PML_ERROR_BUSY,
 			"Region %s is busy with job %" PRIu64
 			" (%s). Wait for it, or cancel it, and evict again.",
-			region->id, job->id, job->kind->name);
+			region_label(region), job->id, job->kind->name);
 	if (lease)
 		return 0;
 	if (region->record.use == PML_USE_QUARANTINED)
 		return op_error(err, PML_ERROR_QUARANTINED,
 			"Region %s is quarantined (%s) and never lent; lift the quarantine with a reason first.",
-			region->id, region->record.reason);
+			region_label(region), region->record.reason);
 	if (region->record.use == PML_USE_EVICTED)
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is taken back and offline already%s%s.", region->id,
+			"Region %s is taken back and offline already%s%s.", region_label(region),
 			region->record.reason[0] ? ": " : "", region->record.reason);
 	if (job && job->kind == &op_settle_kind)
 		return op_error(err, PML_ERROR_BUSY,
 			"Region %s is being made ready again. Evict it again in a moment.",
-			region->id);
+			region_label(region));
 	return 0;
 }
 
@@ -195,7 +195,8 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 
 	if (release && !region->lease)
 		return op_error(err, PML_ERROR_NO_SUCH_LEASE,
-			"Region %s is not leased; there is nothing to release.", region->id);
+			"Region %s is not leased; there is nothing to release.",
+			region_label(region));
 	if (is_evict(region->job))
 		return evict_again(region, deadline, keep_offline, after_fence, uid, ret_job, err);
 	r = refuse(region, err);
@@ -204,7 +205,7 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 	if (!region->lease && !region->host)
 		return op_error(err, PML_ERROR_NO_SUCH_REGION,
 			"Region %s is missing from this host; nothing can reach it here.",
-			region->id);
+			region_label(region));
 
 	d = evict_data_new(m);
 	if (!d)
@@ -257,7 +258,7 @@ int evict_force(Region *region, const char *why)
 		&(LogFields){.region = region->id,
 			.lease = region->lease->record.id,
 			.domain = region->lease->record.domain},
-		"Taking region %s back from domain %s now: %s.", region->id,
+		"Taking region %s back from domain %s now: %s.", region_label(region),
 		region->lease->record.domain_name, why);
 	d = evict_data_new(region->manager);
 	if (!d)

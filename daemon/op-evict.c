@@ -277,7 +277,7 @@ static JobNext cancel_done(Job *job, int r)
 		disarm_deadline(job);
 		job_set_error(job, PML_ERROR_CANCELLED,
 			"The eviction was cancelled; domain %s keeps region %s. Nothing was taken.",
-			job->lease->record.domain_name, job->region->id);
+			job->lease->record.domain_name, region_label(job->region));
 		return JOB_FAIL;
 	}
 	job_set_next(job, drain_over(job) ? "mark" : "drain");
@@ -305,7 +305,7 @@ static void on_told(void *userdata, int r, const char *why)
 	if (r != 0)
 		log_warning(
 			"The fence of region %s could not be recorded yet (%s); its mark in /run says so.",
-			job->region->id, why ? why : strerror(r < 0 ? -r : EIO));
+			region_label(job->region), why ? why : strerror(r < 0 ? -r : EIO));
 	job_resume(job);
 }
 
@@ -415,8 +415,8 @@ static JobNext fence_done(Job *job, int r)
 		log_full(LOG_ERR,
 			&(LogFields){
 				.region = job->region->id, .lease = d->leased ? d->rec.id : NULL},
-			"The fence of region %s failed: %s. The proof decides.", job->region->id,
-			strerror(-d->fence_r));
+			"The fence of region %s failed: %s. The proof decides.",
+			region_label(job->region), strerror(-d->fence_r));
 	return JOB_NEXT;
 }
 
@@ -575,7 +575,7 @@ static JobNext record_done(Job *job, int r)
 	if (r < 0) {
 		log_warning(
 			"The proof of region %s could not be recorded: %s. Its mark in /run has it; trying again.",
-			job->region->id, strerror(-r));
+			region_label(job->region), strerror(-r));
 		return record_later(job);
 	}
 	if (r > 0) {
@@ -593,7 +593,7 @@ static JobNext record_done(Job *job, int r)
 	job_set_error(job, PML_ERROR_STUCK,
 		"Region %s was fenced, but nobody could prove it (%s). It is quarantined and proved again at the end of every "
 		"process that holds it; or lift the quarantine with a reason.",
-		job->region->id, reason);
+		region_label(job->region), reason);
 	return JOB_FAIL;
 }
 

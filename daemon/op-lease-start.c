@@ -28,14 +28,14 @@ static int refuse(Manager *m, Region *region, uint32_t uid, OpError *err)
 		lease_state(lease) != PML_LEASE_STUCK)
 		return op_error(err, PML_ERROR_BUSY,
 			"Region %s is leased already: to domain %s (lease %s, %s). Release that lease first.",
-			region->id,
+			region_label(region),
 			lease->record.domain_name[0] ? lease->record.domain_name
 						     : "that is being looked up",
 			lease->record.id, pml_lease_state_to_string(lease_state(lease)));
 	if (region->job)
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
-			region->job->id, region->job->kind->name);
+			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.",
+			region_label(region), region->job->id, region->job->kind->name);
 	if (region_leasable(region, err) != 0)
 		return 1;
 	if (uid != m->config.trusted_uid && leases_of(m, uid) >= m->config.max_leases_per_uid)

@@ -63,7 +63,7 @@ bool lease_replaced(Job *job)
 	if (!d->replaced)
 		return false;
 	job_set_error(job, PML_ERROR_CANCELLED,
-		"Region %s was taken back while it was being leased.", d->region->id);
+		"Region %s was taken back while it was being leased.", region_label(d->region));
 	return true;
 }
 
@@ -181,22 +181,23 @@ static int check_owner(const Region *region, const char *owner, OpError *err)
 		return op_error(err, PML_ERROR_NOT_CLEAN,
 			"Region %s holds the data of %s, not of %s. Lease it to its owner, or destroy that data with "
 			"`pmemlease scrub %s --discard=%s`.",
-			region->id, region->record.owner, owner, region->id, region->record.owner);
+			region_label(region), region->record.owner, owner, region_label(region),
+			region->record.owner);
 	case PML_CONTENT_FOREIGN:
 		return op_error(err, PML_ERROR_FOREIGN,
 			"Region %s holds data of unknown origin. Say whose it is with `pmemlease adopt %s --owner=…`, or "
 			"destroy it with `pmemlease scrub %s`.",
-			region->id, region->id, region->id);
+			region_label(region), region_label(region), region_label(region));
 	case PML_CONTENT_SCRUBBING:
 		return op_error(err, PML_ERROR_NOT_CLEAN,
 			"Region %s was scrubbed in part only. Scrub it to the end with `pmemlease scrub %s --discard=%s`.",
-			region->id, region->id, region->record.owner);
+			region_label(region), region_label(region), region->record.owner);
 	case _PML_CONTENT_MAX:
 	case _PML_CONTENT_INVALID:
 		break;
 	}
 	return op_error(err, PML_ERROR_FAILED,
-		"Region %s is in no known state; see the daemon's log.", region->id);
+		"Region %s is in no known state; see the daemon's log.", region_label(region));
 }
 
 static JobNext fail_with(Job *job, const OpError *err)
@@ -212,7 +213,7 @@ static bool cancelled(Job *job)
 	if (!job->cancelled)
 		return false;
 	job_set_error(job, PML_ERROR_CANCELLED,
-		"The lease of region %s was cancelled; nothing was lent.", d->region->id);
+		"The lease of region %s was cancelled; nothing was lent.", region_label(d->region));
 	return true;
 }
 
@@ -262,11 +263,11 @@ static JobNext node_failed(Job *job, int r)
 	if (r == -ESTALE || r == -ENODEV || r == -ENOENT)
 		job_set_error(job, PML_ERROR_STALE,
 			"%s is not the device that region %s is. See `pmemlease regions`, and lease by its id.",
-			pml_region_path(d->host), d->region->id);
+			pml_region_path(d->host), region_label(d->region));
 	else if (r == -ENXIO)
 		job_set_error(job, PML_ERROR_NOT_LEASABLE,
 			"Region %s is not bound to device_dax any more. Bind it, then lease again.",
-			d->region->id);
+			region_label(d->region));
 	else
 		return op_fail(job, r, "find out who holds the region");
 	(void)manager_rescan(job->manager, NULL, NULL);
@@ -284,7 +285,7 @@ static JobNext holders_done(Job *job, int r)
 	if (r > 0) {
 		job_set_error(job, PML_ERROR_HELD,
 			"Region %s is in use: %.300s. End what holds it, then lease again.",
-			job->region->id, pml_proof_summary(d->proof));
+			region_label(job->region), pml_proof_summary(d->proof));
 		return JOB_FAIL;
 	}
 	return JOB_NEXT;
@@ -306,7 +307,7 @@ static JobNext reserve_prepare(Job *job)
 		!pml_extent_equal(&job->region->extent, &d->rec.extent)) {
 		job_set_error(job, PML_ERROR_STALE,
 			"Region %s has changed meanwhile. Look at it, then lease again.",
-			job->region->id);
+			region_label(job->region));
 		return JOB_FAIL;
 	}
 	txn = op_txn_new(job->uid);
@@ -397,7 +398,7 @@ static JobNext attach_done(Job *job, int r)
 			log_full(LOG_WARNING,
 				&(LogFields){.lease = d->rec.id, .domain = d->rec.domain},
 				"libvirt attached region %s to domain %s after it was taken back; that device is dead.",
-				d->region->id, d->rec.domain_name);
+				region_label(d->region), d->rec.domain_name);
 		settle_kick(d->region);
 		return JOB_FAIL;
 	}
@@ -428,7 +429,7 @@ static JobNext check_done(Job *job, int r)
 		job_set_error(job, PML_ERROR_FAILED,
 			"libvirt says that domain %s has region %s, but its machine does not map it; the region is being taken "
 			"back. Report this with the domain's log.",
-			d->rec.domain_name, d->region->id);
+			d->rec.domain_name, region_label(d->region));
 		return JOB_FAIL;
 	}
 	return JOB_NEXT;

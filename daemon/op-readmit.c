@@ -17,11 +17,12 @@ static int refuse(const Region *region, OpError *err)
 		if (region->presence == PML_PRESENCE_OFFLINE)
 			return 0;
 		return op_error(err, PML_ERROR_INVALID,
-			"Region %s is online already; there is nothing to readmit.", region->id);
+			"Region %s is online already; there is nothing to readmit.",
+			region_label(region));
 	case PML_USE_QUARANTINED:
 		return op_error(err, PML_ERROR_QUARANTINED,
 			"Region %s is quarantined: %s. Lift the quarantine with a reason first.",
-			region->id, region->record.reason);
+			region_label(region), region->record.reason);
 	case PML_USE_LEASED:
 	case PML_USE_EVICTING:
 	case _PML_USE_MAX:
@@ -29,7 +30,7 @@ static int refuse(const Region *region, OpError *err)
 		break;
 	}
 	return op_error(err, PML_ERROR_BUSY, "Region %s is leased; it was never taken offline.",
-		region->id);
+		region_label(region));
 }
 
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err)
@@ -39,18 +40,19 @@ int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, Op
 
 	if (!region->host)
 		return op_error(err, PML_ERROR_NO_SUCH_REGION,
-			"Region %s is missing. Put its memory back, then readmit it.", region->id);
+			"Region %s is missing. Put its memory back, then readmit it.",
+			region_label(region));
 	if (region->job)
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
-			region->job->id, region->job->kind->name);
+			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.",
+			region_label(region), region->job->id, region->job->kind->name);
 	r = refuse(region, err);
 	if (r != 0)
 		return r;
 	if (op_bytes_are_lent(region))
 		return op_error(err, PML_ERROR_BUSY,
 			"Some bytes of region %s are lent under another region's name; see `pmemlease leases`.",
-			region->id);
+			region_label(region));
 	d = settle_data_new(m, region, true);
 	if (!d)
 		return -ENOMEM;

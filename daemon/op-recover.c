@@ -171,7 +171,7 @@ static JobNext check_done(Job *job, int r)
 		return op_fail(job, r, "check what the machine maps");
 	if (!d->mapped) {
 		job_set_error(job, PML_ERROR_FAILED, "Domain %s does not map region %s any more.",
-			d->rec.domain_name, d->region->id);
+			d->rec.domain_name, region_label(d->region));
 		return JOB_FAIL;
 	}
 	return d->checked_active ? JOB_DONE : JOB_NEXT;

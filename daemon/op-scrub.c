@@ -48,12 +48,12 @@ static bool cancelled(Job *job, bool begun)
 	if (!job->cancelled)
 		return false;
 	if (begun)
-		job_set_error(job, PML_ERROR_CANCELLED, INCOMPLETE, job->region->id,
-			job->region->id, d->owner);
+		job_set_error(job, PML_ERROR_CANCELLED, INCOMPLETE, region_label(job->region),
+			region_label(job->region), d->owner);
 	else
 		job_set_error(job, PML_ERROR_CANCELLED,
 			"The scrub of region %s was cancelled; nothing was overwritten.",
-			job->region->id);
+			region_label(job->region));
 	return true;
 }
 
@@ -79,15 +79,15 @@ static JobNext holders_failed(Job *job, int r)
 	if (r > 0)
 		job_set_error(job, PML_ERROR_HELD,
 			"Region %s is in use: %.300s. End what holds it, then scrub again.",
-			job->region->id, pml_proof_summary(d->look.proof));
+			region_label(job->region), pml_proof_summary(d->look.proof));
 	else if (r == -ESTALE || r == -ENODEV || r == -ENOENT)
 		job_set_error(job, PML_ERROR_STALE,
 			"%s is not the device that region %s is. Look at `pmemlease regions`, then scrub again.",
-			pml_region_path(d->look.host), job->region->id);
+			pml_region_path(d->look.host), region_label(job->region));
 	else if (r == -ENXIO)
 		job_set_error(job, PML_ERROR_NOT_LEASABLE,
 			"Region %s is not bound to device_dax. Bind or readmit it, then scrub again.",
-			job->region->id);
+			region_label(job->region));
 	else
 		return op_fail(job, r, "find out who holds the region");
 	return JOB_FAIL;
@@ -120,7 +120,7 @@ static JobNext begin_prepare(Job *job)
 		!pml_streq(d->owner, region->record.owner)) {
 		job_set_error(job, PML_ERROR_STALE,
 			"Region %s has changed meanwhile. Look at it, then scrub again.",
-			region->id);
+			region_label(region));
 		return JOB_FAIL;
 	}
 	txn = op_txn_new_job(job, d->own);
@@ -326,29 +326,30 @@ static int refuse(const Region *region, const char *owner, OpError *err)
 {
 	if (!region->host)
 		return op_error(err, PML_ERROR_NO_SUCH_REGION,
-			"Region %s is missing; it cannot be scrubbed.", region->id);
+			"Region %s is missing; it cannot be scrubbed.", region_label(region));
 	if (region->lease)
 		return op_error(err, PML_ERROR_BUSY,
 			"Region %s is leased to domain %s (lease %s). Release that lease first.",
-			region->id, region->lease->record.domain_name, region->lease->record.id);
+			region_label(region), region->lease->record.domain_name,
+			region->lease->record.id);
 	if (region->job)
 		return op_error(err, PML_ERROR_BUSY,
-			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.", region->id,
-			region->job->id, region->job->kind->name);
+			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.",
+			region_label(region), region->job->id, region->job->kind->name);
 	if (region->record.use == PML_USE_QUARANTINED)
 		return op_error(err, PML_ERROR_QUARANTINED,
 			"Region %s is quarantined: %s. Lift the quarantine with a reason first.",
-			region->id, region->record.reason);
+			region_label(region), region->record.reason);
 	if (region->record.use != PML_USE_FREE)
 		return op_error(err, PML_ERROR_BUSY, "Region %s is offline (%s). Readmit it first.",
-			region->id,
+			region_label(region),
 			region->record.reason[0] ? region->record.reason : "being taken back");
 	if (!pml_streq(owner, region->record.owner))
 		return op_error(err, PML_ERROR_WRONG_OWNER,
 			region->record.owner[0]
 				? "Region %s holds the data of \"%s\". To destroy it, name exactly that owner."
 				: "Region %s holds no owner's data%s. Name no owner to scrub it.",
-			region->id, region->record.owner);
+			region_label(region), region->record.owner);
 	return 0;
 }
 
@@ -397,7 +398,8 @@ int scrub_continue(Region *region)
 
 	r = refuse(region, region->record.owner, &err);
 	if (r > 0)
-		log_warning("The scrub of region %s is not begun: %s", region->id, err.message);
+		log_warning("The scrub of region %s is not begun: %s", region_label(region),
+			err.message);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	return start(region->manager, region, region->record.owner, true, 0, NULL);

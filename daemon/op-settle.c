@@ -84,7 +84,7 @@ void settle_retry_later(Region *region)
 	if (r < 0)
 		log_error(
 			"Could not set a timer for region %s: %s. `pmemlease readmit` proves it again.",
-			region->id, strerror(-r));
+			region_label(region), strerror(-r));
 }
 
 int op_settle_kick(Region *region)
@@ -123,7 +123,8 @@ void settle_kick(Region *region)
 
 	r = op_settle_kick(region);
 	if (r < 0) {
-		log_error("Could not prove region %s again: %s.", region->id, strerror(-r));
+		log_error(
+			"Could not prove region %s again: %s.", region_label(region), strerror(-r));
 		settle_retry_later(region);
 	}
 }
@@ -189,13 +190,13 @@ static JobNext held(Job *job)
 	if (d->rebound)
 		log_full(LOG_WARNING, &(LogFields){.region = job->region->id},
 			"Region %s was bound by somebody while old holders are left; it was unbound again.",
-			job->region->id);
+			region_label(job->region));
 	wait_for_holders(job->region, d->proof);
 	if (!d->readmit)
 		return JOB_DONE;
 	job_set_error(job, PML_ERROR_HELD,
 		"Region %s stays offline: %.300s. End what holds it, then readmit it.",
-		job->region->id, pml_proof_summary(d->proof));
+		region_label(job->region), pml_proof_summary(d->proof));
 	return JOB_FAIL;
 }
 
@@ -204,7 +205,7 @@ static bool cancelled(Job *job)
 	if (!job->cancelled)
 		return false;
 	job_set_error(job, PML_ERROR_CANCELLED,
-		"Region %s was not readmitted; nothing was changed.", job->region->id);
+		"Region %s was not readmitted; nothing was changed.", region_label(job->region));
 	return true;
 }
 
@@ -317,7 +318,7 @@ static JobNext gate_prepare(Job *job)
 			return JOB_DONE;
 		job_set_error(job, PML_ERROR_BUSY,
 			"libvirt has not answered the attach of region %s yet. Restart libvirtd, or wait.",
-			job->region->id);
+			region_label(job->region));
 		return JOB_FAIL;
 	}
 	if (!lease || lease->record.vmm_pid > 0 ||
@@ -330,7 +331,7 @@ static JobNext gate_prepare(Job *job)
 			return JOB_DONE;
 		job_set_error(job, PML_ERROR_NO_LIBVIRT,
 			"libvirt was attaching region %s when it was lost. Start libvirtd, so that it can be asked.",
-			job->region->id);
+			region_label(job->region));
 		return JOB_FAIL;
 	}
 	d->virt = job->manager->virt;
@@ -360,7 +361,7 @@ static JobNext gate_done(Job *job, int r)
 	settle_retry_later(job->region);
 	job_set_error(job, PML_ERROR_NO_LIBVIRT,
 		"libvirt could not say whether domain %s has region %s: %s. Trying again.",
-		d->rec.domain_name, job->region->id, d->why ? d->why : "no reason given");
+		d->rec.domain_name, region_label(job->region), d->why ? d->why : "no reason given");
 	return JOB_FAIL;
 }
 
@@ -507,8 +508,8 @@ static void on_rescanned(void *userdata, int r)
 		region->record.content == PML_CONTENT_SCRUBBING) {
 		r = scrub_continue(region);
 		if (r < 0)
-			log_warning(
-				"Region %s could not be scrubbed: %s.", region->id, strerror(-r));
+			log_warning("Region %s could not be scrubbed: %s.", region_label(region),
+				strerror(-r));
 	}
 	free(f);
 }
@@ -545,7 +546,8 @@ void settle_finished(Job *job, bool success)
 	}
 	if (!f || manager_rescan(job->manager, on_rescanned, f) < 0) {
 		free(f);
-		log_warning("The host could not be scanned after region %s was bound.", region->id);
+		log_warning("The host could not be scanned after region %s was bound.",
+			region_label(region));
 	}
 }
 

@@ -26,7 +26,7 @@ static int fence_again(Lease *lease, const char *why)
 		log_full(LOG_WARNING,
 			&(LogFields){.lease = lease->record.id, .region = lease->region->id},
 			"Region %s, which was lent before the host restarted, is missing; its lease ends when it is back.",
-			lease->region->id);
+			region_label(lease->region));
 		return 0;
 	}
 	return evict_force(lease->region, why);
@@ -90,7 +90,7 @@ static int recover_region(Region *region)
 	case PML_USE_LEASED:
 		log_full(LOG_ERR, &(LogFields){.region = region->id},
 			"Region %s is lent to no lease that is known; it is not lent again. Look at `pmemlease history %s`.",
-			region->id, region->id);
+			region_label(region), region_label(region));
 		return 0;
 	case PML_USE_FREE:
 		if (rec->content != PML_CONTENT_SCRUBBING ||
