@@ -71,11 +71,16 @@ int lease_node_check(const LeaseData *d)
 int lease_holders_run(void *userdata)
 {
 	LeaseData *d = userdata;
+	uint64_t refs, per_file;
 	int r;
 
 	r = lease_node_check(d);
 	if (r < 0)
 		return r;
+	/* Every open file of a device-dax device, and every mapping by its file, is a reference.
+	 * Where there is none at all, nobody has this one either. */
+	if (d->dax->module_refs(d->dax->userdata, &refs, &per_file) == 0 && refs == 0)
+		return 0;
 	d->proof = pml_proof_free(d->proof);
 	r = op_prove(d->manager, d->host, "none", false, d->proof_timeout_usec, &d->proof);
 	if (r < 0)
