@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Everything at once, for a while: processes that open, map, fork, pin and
+ * touch, while the device is revoked, unbound and bound again. No access may
+ * succeed that begins after the end of the binding it belongs to, and the
+ * kernel must stay quiet (which whoever runs this has to look at).
+ *
+ *	12-stress DEVICE [SECONDS]
+ */
+#include <linux/io_uring.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "daxtest.h"
+
+#define WORKERS 4
+
+static struct shared {
+	/* of the binding that is there, or is about to be there */
+	_Atomic uint64_t epoch;
+	/* up to this one they have ended: nobody may have access */
+	_Atomic uint64_t gone;
+	_Atomic uint64_t touched, refused, stale, opened, pinned;
+	_Atomic bool stop;
+} *shared;
+
+static size_t align;
+
+static void touch_some(volatile uint8_t *address, uint64_t epoch, int n)
+{
+	uint64_t gone;
+
+	while (n--) {
+		gone = shared->gone;
+		if (touch(address, n)) {
+			shared->refused++;
+			return;
+		}
+		shared->touched++;
+		if (gone >= epoch)
+			shared->stale++;
+	}
+}
+
+static void pin(void *address)
+{
+	struct iovec iov = { .iov_base = address, .iov_len = align };
+	struct io_uring_params params = {};
+	int ring = syscall(__NR_io_uring_setup, 4, &params);
+
+	if (ring < 0)
+		return;
+	if (!syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1)) {
+		shared->pinned++;
+		pause_ms(rand() % 20);
+	}
+	close(ring);
+}
+
+static void work(void)
+{
+	volatile uint8_t *address;
+	uint64_t epoch;
+	pid_t child;
+	int fd, i;
+
+	while (!shared->stop) {
+		epoch = shared->epoch;
+		fd = dax_open();
+		if (fd < 0)
+			continue;
+		address = mmap(NULL, align, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (address == MAP_FAILED || epoch != shared->epoch) {
+			if (address != MAP_FAILED)
+				munmap((void *)address, align);
+			close(fd);
+			continue;
+		}
+		shared->opened++;
+		if (rand() % 2) {
+			close(fd);
+			fd = -1;
+		}
+		child = rand() % 3 ? -1 : fork();
+		touch_some(address, epoch, rand() % 1000);
+		if (!child)
+			_exit(0);
+		if (rand() % 4 == 0)
+			pin((void *)address);
+		/* until after the next binding, or the one after that */
+		for (i = 0; i < 20 && !shared->stop; i++) {
+			touch_some(address, epoch, 1);
+			pause_ms(rand() % 5);
+		}
+		munmap((void *)address, align);
+		if (fd >= 0)
+			close(fd);
+		if (child > 0)
+			waitpid(child, NULL, 0);
+	}
+	_exit(0);
+}
+
+static bool revoke_and_wait(uint64_t epoch)
+{
+	char text[64];
+	int i;
+
+	if (dax_read("generation", text, sizeof(text)) || dax_write("revoke", text))
+		return false;
+	for (i = 0; i < 1000; i++) {
+		if (dax_read("revoke_state", text, sizeof(text)))
+			return false;
+		if (!strcmp(text, "revoked") || !strcmp(text, "held")) {
+			shared->gone = epoch;
+			return true;
+		}
+		pause_ms(1);
+	}
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	int64_t end;
+	uint64_t rounds = 0, revoked = 0;
+	pid_t workers[WORKERS];
+	int i, rc = 0;
+
+	dax_test_init(argc, argv);
+	align = dax_align();
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		die("mmap");
+	shared->epoch = 1;
+	for (i = 0; i < WORKERS; i++) {
+		workers[i] = fork();
+		if (!workers[i]) {
+			srand(i);
+			work();
+		}
+	}
+	end = now_ms() + (argc > 2 ? atoi(argv[2]) : 60) * 1000;
+	while (now_ms() < end) {
+		pause_ms(rand() % 10);
+		if (rand() % 2)
+			revoked += revoke_and_wait(shared->epoch);
+		rc = dax_unbind();
+		if (rc)
+			break;
+		shared->gone = (uint64_t)shared->epoch;
+		shared->epoch++;
+		rc = dax_bind();
+		if (rc)
+			break;
+		rounds++;
+	}
+	shared->stop = true;
+	for (i = 0; i < WORKERS; i++)
+		waitpid(workers[i], NULL, 0);
+	printf("# %llu bindings, %llu revoked; %llu mappings, %llu touches, %llu refused, %llu pins\n",
+	       (unsigned long long)rounds, (unsigned long long)revoked,
+	       (unsigned long long)shared->opened, (unsigned long long)shared->touched,
+	       (unsigned long long)shared->refused, (unsigned long long)shared->pinned);
+	ksft_check(rc == 0, "unbound and bound each time (%d)", rc);
+	ksft_check(rounds > 10 && shared->touched && shared->refused, "it was put to the test");
+	ksft_check(shared->stale == 0, "no access after the end of a binding (%llu)",
+		   (unsigned long long)shared->stale);
+	return ksft_finish();
+}
