@@ -405,6 +405,8 @@ cells_run()
 		sync -f "$state.running"
 		cell_run "$row" "$event"
 		result "$pair" "$verdict"
+		# Nothing comes after the last one.
+		[ "$pair" != "${*: -1}" ] || break
 		case $verdict in
 		oops* | hang* | broken*) power_cut ;;
 		esac
