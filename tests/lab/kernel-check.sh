@@ -50,6 +50,15 @@ check_warnings()
 		sed -E 's/^\.\///; s/:[0-9]+:[0-9]+:/:/; s/:[0-9]+:/:/' | sort -u
 }
 
+# The subject, which is folded when it is long.
+check_subject()
+{
+	awk '
+		/^Subject: / { on = 1; sub(/^Subject: (\[[^]]*\] )?/, ""); printf "%s", $0; next }
+		on && /^ / { printf "%s", $0; next }
+		on { exit }' "$1"
+}
+
 # check_one TREE PATCH: one line of the report; what was found is in $report/NUMBER.*
 check_one()
 {
@@ -67,7 +76,9 @@ check_one()
 		printf '%s\n' "$found" >"$report/$number.warnings"
 		[ "$warnings" -eq 0 ] || bad=1
 	fi
+	# What a commit's number means is not in a package of source.
 	if (cd "$tree" && perl scripts/checkpatch.pl --strict --terse --no-summary --show-types \
+		--ignore UNKNOWN_COMMIT_ID \
 		"$(realpath "$file")") >"$report/$number.checkpatch" 2>&1; then
 		style=0
 	else
@@ -75,7 +86,7 @@ check_one()
 		bad=1
 	fi
 	printf '%-6s %-8s %-7s %-9s %-11s %s\n' "$number" "$applies" "$builds" "$warnings" "$style" \
-		"$(sed -n 's/^Subject: \(\[[^]]*\] \)\?//p' "$file" | head -n 1)"
+		"$(check_subject "$file")"
 	return "$bad"
 }
 
