@@ -74,6 +74,8 @@ check_one()
 		found=$(check_warnings "$report/$number.build" | comm -23 - "$report/known")
 		warnings=$(grep -c . <<<"$found") || true
 		printf '%s\n' "$found" >"$report/$number.warnings"
+		# The next patch is not blamed for it again.
+		sort -u -o "$report/known" "$report/known" "$report/$number.warnings"
 		[ "$warnings" -eq 0 ] || bad=1
 	fi
 	# What a commit's number means is not in a package of source.
