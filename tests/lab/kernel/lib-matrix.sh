@@ -46,7 +46,7 @@ bounded()
 		"$@" >/run/lab-event.log 2>&1
 		status=$?
 		touch /run/lab-event.done
-		echo "$status"
+		echo "$status" 2>/dev/null
 	) || return 124
 	return "$status"
 }
