@@ -106,14 +106,16 @@ unit_tests()
 # lab_tests SCRIPT...: each is one boot of the emulated host (its options are in its head).
 lab_tests()
 {
-	local script output status
+	local script output status options
 
 	output=$(mktemp)
 	for script in "$@"; do
 		[ -e "$script" ] || continue
 		echo "=== ${script#"$top/tests/lab/"}"
 		status=0
-		"$top/tests/lab/boot.sh" --timeout 900 "$script" | tee "$output" || status=$?
+		options=(--timeout 900)
+		! grep -q '^# lab:.* --timeout ' "$script" || options=()
+		"$top/tests/lab/boot.sh" ${options[@]+"${options[@]}"} "$script" | tee "$output" || status=$?
 		count "$output" "$status"
 		[ -z "$why" ] || echo "not ok - ${script##*/}: $why"
 	done

@@ -16,7 +16,7 @@ lab=$top/tests/lab
 # shellcheck source=tests/lab/kernel.sh
 . "$lab/kernel.sh"
 
-kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G
+kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive=
 with=()
 allowed=()
 
@@ -30,6 +30,7 @@ usage()
 	  --timeout SECONDS  for everything from power-on to the script's end (600)
 	  --nvdimms SIZES    sizes of the NVDIMMs (1026M,1026M; 2M of each is its label area)
 	  --memory SIZE      memory of the emulated host (4G)
+	  --survive          a host that dies boots again, as after a power cut
 
 	SCRIPT runs as root, beside its files and tests/lab/lib*.sh, once everything is up. Its output
 	goes to stdout, and its status is returned; 124 is a timeout, 125 a host that died,
@@ -57,6 +58,10 @@ parse()
 			esac
 			shift 2
 			;;
+		--survive)
+			survive=yes
+			shift
+			;;
 		-h | --help)
 			usage
 			exit 0
@@ -83,7 +88,7 @@ main_options()
 	for word in "$@"; do
 		[[ -f $word && $path != skip ]] && path=$word && break
 		path=
-		[[ $word != --* ]] || path=skip
+		[[ $word != --* || $word = --survive ]] || path=skip
 	done
 	if [ -f "$path" ]; then
 		read -ra own < <(sed -n 's/^# lab: //p' "$path" | tr '\n' ' ') || true
@@ -113,7 +118,7 @@ payload_make()
 	install -m 755 "$lab"/host/{lab,lab-allow-splat,lab-region,guest} "$stage/usr/local/bin"
 	install -m 755 "$lab/host/session" "$stage/usr/local/lib/lab"
 	install -m 644 "$lab/host/guest.xml" "$initrd_dir/guest.initrd" "$stage/usr/local/lib/lab"
-	install -m 755 "$holder_dir/holder" "$stage/usr/local/bin"
+	install -m 755 "$holder_dir"/{holder,stale} "$stage/usr/local/bin"
 	install -m 644 "$lab"/host/lab.{target,service} "$stage/etc/systemd/system"
 	install -D -m 644 "$lab/host/modules.conf" "$stage/etc/modules-load.d/lab.conf"
 	cp "$lab"/lib*.sh "$stage/lab"
@@ -131,15 +136,18 @@ payload_make()
 
 holder_get()
 {
-	cache_make holder "$(cat "$lab/holders/holder.c" "$lab/boot.sh" | hash_of)" \
-		"building the holder" holder_make
+	cache_make holder \
+		"$(cat "$lab/holders/holder.c" "$lab"/kernel/*.[ch] "$lab/boot.sh" | hash_of)" \
+		"building the holders" holder_make
 	holder_dir=$cached
 }
 
 holder_make()
 {
-	gcc -static -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror \
-		-o "$1/holder" "$lab/holders/holder.c"
+	local build=(gcc -static -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror)
+
+	"${build[@]}" -o "$1/holder" "$lab/holders/holder.c"
+	"${build[@]}" -o "$1/stale" "$lab"/kernel/*.c
 }
 
 size_mib()
@@ -316,9 +324,10 @@ main()
 	boot_start=$SECONDS
 	deadline=$((SECONDS + timeout))
 	boot 1
-	while [ "$outcome" = power-cut ]; do
+	while [ "$outcome" = power-cut ] || [[ -n $survive && $outcome = died ]]; do
 		cat "$console" >>"$work/console.all"
-		say "power cut"
+		say "${outcome/-/ }"
+		[ "$outcome" != died ] || cp "$console" "$kept_console"
 		boots=$((boots + 1))
 		boot_start=$SECONDS
 		boot "$boots"

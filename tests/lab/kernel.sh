@@ -17,6 +17,7 @@ kernel_get()
 	fi
 	# shellcheck source=tests/lab/kernels/stock.sh
 	. "$file"
+	! declare -F kernel_sources >/dev/null || kernel_sources
 	key=$({
 		kernel_inputs
 		cat "$file" "$top/tests/lab/kernel.sh"

@@ -149,7 +149,7 @@ holder_start()
 	mkdir -p /run/lab-holder
 	rm -f "/run/lab-holder/$name".{in,out}
 	mkfifo "/run/lab-holder/$name".{in,out}
-	holder "$2" "$3" <"/run/lab-holder/$name.in" >"/run/lab-holder/$name.out" &
+	"${holder_program:-holder}" "$2" "$3" <"/run/lab-holder/$name.in" >"/run/lab-holder/$name.out" &
 	holder_pid[$name]=$!
 	exec {in}>"/run/lab-holder/$name.in" {out}<"/run/lab-holder/$name.out"
 	holder_in[$name]=$in

@@ -1,34 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 #
-# Debian 13's own unpatched kernel. A kernel is a file like this one with two functions:
-# kernel_inputs prints whatever the result depends on, kernel_make OUT makes OUT/vmlinuz and
-# OUT/modules/RELEASE (with uncompressed modules and depmod's files).
+# Debian 13's own unpatched kernel.
 
 kernel_inputs()
 {
-	echo trixie linux-image-cloud-amd64
+	echo linux-image-cloud-amd64
+	setup_suites
 }
 
 kernel_make()
 {
-	local out=$1 apt=$1/apt options image release
+	local out=$1 apt=$1/apt image release
 
-	mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
-	touch "$apt/status"
-	setup_apt_conf >"$apt/apt.conf"
-	echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-		"$(setup_mirror) trixie main" >"$apt/sources.list"
-	options=(-o Dir::State="$apt/state" -o Dir::State::status="$apt/status"
-		-o Dir::Cache="$apt/cache" -o Dir::Etc::sourcelist="$apt/sources.list"
-		-o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferencesparts=/dev/null
-		-o APT::Architecture=amd64 -o APT::Sandbox::User= -o Acquire::Languages=none)
-	export APT_CONFIG=$apt/apt.conf
-	apt-get "${options[@]}" -q update
+	setup_apt_private "$apt"
+	apt_private update
 	# The name without a version depends on the one with it.
-	image=$(apt-cache "${options[@]}" depends linux-image-cloud-amd64 |
+	image=$(apt_private_cache depends linux-image-cloud-amd64 |
 		sed -n 's/.*Depends: \(linux-image-[0-9]\)/\1/p' | head -n 1)
-	(cd "$apt" && apt-get "${options[@]}" -q download "$image")
+	(cd "$apt" && apt_private download "$image")
 	dpkg-deb -x "$apt"/linux-image-*.deb "$apt/tree"
 	release=${image#linux-image-}
 	mv "$apt/tree/boot/vmlinuz-$release" "$out/vmlinuz"

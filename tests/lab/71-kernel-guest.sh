@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lab: --kernel patched
+#
+# What a running guest of libvirt sees when its device-dax goes. With the kernel patches: removed, an
+# error that stops the machine for everybody to see; revoked, a machine check that the guest
+# survives, also when the device has a new tenant. On a kernel without them (--kernel stock), what
+# happens instead is asserted as well: that is what the patches are for.
+# shellcheck source=tests/lab/lib.sh
+. ./lib.sh
+
+driver=/sys/bus/dax/drivers/device_dax
+dax=$(lab-region 64M)
+device=/sys/bus/dax/devices/$dax
+systemctl stop pmemleased.service 2>/dev/null
+
+# lend NAME: a guest with the device, that has written to it.
+lend()
+{
+	guest start "$1" || return
+	virsh --quiet attach-device "$1" <(guest_region "$dax") --live || return
+	guest cmd "$1" fill 7
+}
+
+state()
+{
+	virsh domstate --reason "$1" | head -n 1
+}
+
+stopped()
+{
+	[[ $(state "$1") = paused* ]]
+}
+
+# Hundredths of a second that the machine's processors have used.
+used()
+{
+	awk '{ print $14 + $15 }' "/proc/$(cat "/run/libvirt/qemu/$1.pid")/stat"
+}
+
+revoked()
+{
+	[ "$(cat "$device/revoke_state")" = revoked ]
+}
+
+is "$(lend g1)" ok "a guest writes to the device"
+patched=
+[ ! -e "$device/revoke" ] || patched=yes
+echo "$dax" >"$driver/unbind"
+answer=$(GUEST_TIMEOUT=20 guest cmd g1 check 7 2>&1)
+if [ -n "$patched" ]; then
+	succeeds "removed: the touch stops the machine" wait_for 20 stopped g1
+	diag "$(state g1)"
+else
+	like "$answer" "no answer" "without the patches: the touch never returns"
+	like "$(state g1)" "^running" "without the patches: libvirt says that the machine runs"
+	before=$(used g1)
+	sleep 4
+	succeeds "without the patches: it burns its processor" \
+		[ $(($(used g1) - before)) -gt 100 ]
+fi
+guest stop g1
+echo "$dax" >"$driver/bind"
+[ -n "$patched" ] || plan
+
+is "$(lend g2)" ok "another guest writes to the device"
+timeout 120 virsh event g2 --event memory-failure >/run/lab-events 2>&1 &
+cat "$device/generation" >"$device/revoke"
+succeeds "revoked" wait_for 20 revoked
+like "$(guest cmd g2 check 7)" "^sigbus" "revoked: the guest's process gets SIGBUS"
+is "$(guest cmd g2 ping)" pong "the guest lives on"
+like "$(state g2)" "^running" "its machine runs"
+succeeds "libvirt tells of a memory failure" wait_for 20 grep -q memory-failure /run/lab-events
+echo "$dax" >"$driver/unbind"
+echo "$dax" >"$driver/bind"
+is "$(printf 'write 0x2e3\n' | stale untouched "/dev/$dax" | tail -n 1)" ok "the next tenant writes"
+like "$(guest cmd g2 fill 9)" "^sigbus" "bound again: the old guest's writing still gets SIGBUS"
+is "$(printf 'read\n' | stale untouched "/dev/$dax" | tail -n 1)" "value 0x2e3" \
+	"the next tenant's data is as it was"
+is "$(guest cmd g2 ping)" pong "and the guest lives on"
+guest stop g2
+plan

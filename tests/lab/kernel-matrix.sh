@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash disable=SC2154
+#
+# ./run kernel matrix: the stale-access matrix of a kernel, as a table and as JSON, and of two of
+# them side by side as a picture.
+
+matrix_dir=$top/build-kernel-matrix
+
+# matrix_json KERNEL <LINES: what matrix.sh has printed, as an object.
+matrix_json()
+{
+	sed -n 's/^cell //p' | jq -Rn --arg kernel "$1" '
+		{kernel: $kernel, cells: [inputs | capture(
+			"^(?<row>[^ ]+) (?<event>[^ ]+) (?<outcome>[^ ]+) ?(?<detail>.*)$")]}'
+}
+
+# matrix_table FILE.json
+matrix_table()
+{
+	jq -r '
+		def once: reduce .[] as $x ([]; if index([$x]) then . else . + [$x] end);
+		(.cells | map(.event) | once) as $events
+		| (.cells | map({key: "\(.row) \(.event)", value: .outcome}) | from_entries) as $at
+		| (["holder"] + $events),
+		  (.cells | map(.row) | once | .[] as $row
+			| [$row] + ($events | map($at["\($row) \(.)"] // "")))
+		| @tsv' "$1" | awk -F'\t' '
+		{
+			for (i = 1; i <= NF; i++) {
+				cell[NR, i] = $i
+				if (length($i) > width[i])
+					width[i] = length($i)
+			}
+			columns = NF > columns ? NF : columns
+		}
+		END {
+			for (row = 1; row <= NR; row++) {
+				line = ""
+				for (i = 1; i <= columns; i++)
+					line = line sprintf("%-" width[i] + 2 "s", cell[row, i])
+				sub(/ +$/, "", line)
+				print line
+			}
+		}'
+	jq -r '.cells | group_by(.outcome) | map("\(length) \(.[0].outcome)") | join(", ")' "$1"
+}
+
+# matrix_picture FILE.json...: every kernel's cells as coloured squares, side by side.
+matrix_picture()
+{
+	jq -rs '
+		def once: reduce .[] as $x ([]; if index([$x]) then . else . + [$x] end);
+		def colour: {
+			"no-access": "#2e8b57", held: "#d9a400", live: "#6aa6d6", stale: "#c62828",
+			hang: "#8e24aa", oops: "#4a0000", broken: "#e07000", "-": "#e6e6e6"
+		}[.] // "#ffffff";
+		def text: @html;
+		(map(.cells[].event) | once) as $events
+		| (map(.cells[].row) | once) as $rows
+		| 18 as $size | 110 as $left | 140 as $above
+		| ($left + ($events | length) * $size + 40) as $panel
+		| ($above + ($rows | length) * $size + 50) as $height
+		| "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"\($panel * length)\" height=\"\($height)\" font-family=\"sans-serif\" font-size=\"11\">",
+		  "<!-- SPDX-License-Identifier: LGPL-2.1-or-later -->",
+		  "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>",
+		  (to_entries[] | .key as $n | .value as $matrix
+			| ($matrix.cells | map({key: "\(.row) \(.event)", value: .}) | from_entries) as $at
+			| "<g transform=\"translate(\($n * $panel),0)\">",
+			  "<text x=\"\($left)\" y=\"16\" font-size=\"14\" font-weight=\"bold\">\($matrix.kernel | text)</text>",
+			  ($events | to_entries[]
+				| "<text transform=\"translate(\($left + .key * $size + 13),\($above - 6)) rotate(-60)\">\(.value | text)</text>"),
+			  ($rows | to_entries[] | .key as $y | .value as $row
+				| "<text x=\"\($left - 6)\" y=\"\($above + $y * $size + 13)\" text-anchor=\"end\">\($row | text)</text>",
+				  ($events | to_entries[] | $at["\($row) \(.value)"] as $cell
+					| "<rect x=\"\($left + .key * $size)\" y=\"\($above + $y * $size)\" width=\"\($size - 2)\" height=\"\($size - 2)\" fill=\"\(($cell.outcome // "") | colour)\"><title>\("\($row), \(.value): \($cell.outcome // "not run") \($cell.detail // "")" | text)</title></rect>")),
+			  "</g>"),
+		  (["no-access", "held", "live", "broken", "stale", "hang", "oops", "-"] | to_entries[]
+			| "<rect x=\"\($left + .key * 85)\" y=\"\($height - 26)\" width=\"14\" height=\"14\" fill=\"\(.value | colour)\"/>",
+			  "<text x=\"\($left + .key * 85 + 19)\" y=\"\($height - 15)\">\(if .value == "-" then "not possible" else .value end)</text>"),
+		  "</svg>"' "$@"
+}
+
+kernel_matrix()
+{
+	local kernels=() kernel lines files=() timeout=7200 picture=''
+
+	while [[ ${1:-} = --* ]]; do
+		[ $# -ge 2 ] || die "$1 needs a value (./run kernel help)"
+		case $1 in
+		--kernel) kernels+=("$2") ;;
+		--timeout) timeout=$2 ;;
+		--picture) picture=$2 ;;
+		*) die "unknown option $1 (./run kernel help)" ;;
+		esac
+		shift 2
+	done
+	[ ${#kernels[@]} -gt 0 ] || kernels=(stock)
+	mkdir -p "$matrix_dir"
+	for kernel in "${kernels[@]}"; do
+		lines=$matrix_dir/$kernel.cells
+		"$top/tests/lab/boot.sh" --kernel "$kernel" --timeout "$timeout" \
+			"$top/tests/lab/kernel/matrix.sh" "$@" | tee "$lines" || true
+		matrix_json "$kernel" <"$lines" >"$matrix_dir/$kernel.json"
+		echo
+		matrix_table "$matrix_dir/$kernel.json" | tee "$matrix_dir/$kernel.txt"
+		files+=("$matrix_dir/$kernel.json")
+	done
+	[ -z "$picture" ] || matrix_picture "${files[@]}" >"$picture"
+	say "Tables and JSON: $matrix_dir"
+}

@@ -1,0 +1,13 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lab: --with lib-matrix.sh --with ../splats --survive
+#
+# matrix.sh [HOLDER:EVENT]...: cells of the stale-access matrix, all of them without an argument; "*"
+# stands for every holder, or event. ./run kernel matrix makes tables of what this prints.
+# shellcheck source=tests/lab/kernel/lib-matrix.sh
+. ./lib-matrix.sh
+
+lab-allow-splat .
+[ $# -gt 0 ] || set -- '*'
+cells_matching "$@"
+cells_run "${cells[@]}"

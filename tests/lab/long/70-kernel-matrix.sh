@@ -1,0 +1,12 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lab: --kernel patched --with ../kernel/lib-matrix.sh --with ../splats --survive --timeout 7200
+#
+# With the kernel patches: the whole stale-access matrix.
+# shellcheck source=tests/lab/kernel/lib-matrix.sh
+. ./lib-matrix.sh
+
+export cell_report=cell_assert
+cells_matching '*'
+cells_run "${cells[@]}"
+plan
