@@ -105,6 +105,6 @@ int main(int argc, char **argv)
 	for (i = 0; i < 3; i++)
 		users[i] = use_attribute(path, size);
 	run("size is written while the region is unbound",
-	    rebind_region(driver, strrchr(region, '/') + 1), users, 3);
+		rebind_region(driver, strrchr(region, '/') + 1), users, 3);
 	return ksft_finish();
 }

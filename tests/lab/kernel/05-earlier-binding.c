@@ -78,12 +78,12 @@ int main(int argc, char **argv)
 	ksft_check(touch(closed, OLD) == BUS_ADRERR, "mapped before, descriptor closed: no access");
 	moved = mremap((void *)moved, align, align, MREMAP_MAYMOVE | MREMAP_FIXED, again);
 	ksft_check(moved != MAP_FAILED && touch(moved, OLD) == BUS_ADRERR,
-		   "mapped before, moved now: no access");
+		"mapped before, moved now: no access");
 	if (tell(go[1]))
 		die("pipe");
 	status = wait_for(child, 10000);
 	ksft_check(WIFEXITED(status) && WEXITSTATUS(status) == BUS_ADRERR,
-		   "mapped before, in a child: no access");
+		"mapped before, in a child: no access");
 	errno = 0;
 	again = mmap(NULL, align, PROT_READ, MAP_SHARED, fd, 0);
 	ksft_check(again == MAP_FAILED && errno == ENXIO, "the old descriptor maps nothing: ENXIO");

@@ -29,7 +29,7 @@ int main(int argc, char **argv)
 	ring = syscall(__NR_io_uring_setup, 4, &params);
 	if (ring < 0)
 		ksft_skip("no io_uring");
-	iov = (struct iovec){ .iov_base = address, .iov_len = align };
+	iov = (struct iovec){.iov_base = address, .iov_len = align};
 	if (syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1))
 		die("register buffers");
 

@@ -36,7 +36,7 @@ static bool wait_for_state(const char *state, char *ret, size_t size, int timeou
 {
 	int64_t end = now_ms() + timeout_ms;
 	char path[256];
-	struct pollfd p = { .events = POLLPRI };
+	struct pollfd p = {.events = POLLPRI};
 	ssize_t n;
 
 	dax_attribute_path(path, sizeof(path), "revoke_state");
@@ -85,10 +85,10 @@ static void test_revoke(void)
 	generation = dax_read_u64("generation");
 	idle = idle_mapper(touched);
 	ksft_check(generation > 0, "the binding has a generation (%llu)",
-		   (unsigned long long)generation);
+		(unsigned long long)generation);
 	ksft_check(revoke_generation(generation + 1) == -ESTALE &&
-		   revoke_generation(generation - 1) == -ESTALE,
-		   "another generation is stale");
+			   revoke_generation(generation - 1) == -ESTALE,
+		"another generation is stale");
 	ksft_check(touch(touched, 1) == 0, "and harms nobody");
 	ksft_check(revoke_generation(generation) == 0, "the generation is revoked");
 	ksft_check(wait_for_state("revoked", state, sizeof(state), 10000), "in time (%s)", state);
@@ -114,9 +114,9 @@ static void test_revoke(void)
 	tenant = map(fd_new);
 	ksft_check(touch(tenant, 2) == 0, "the new tenant has access");
 	ksft_check(touch(touched, 1) == BUS_MCEERR_AR && touch(untouched, 1) == BUS_MCEERR_AR,
-		   "the old one does not");
+		"the old one does not");
 	ksft_check(revoke_generation(generation) == -ESTALE && touch(tenant, 2) == 0,
-		   "the old generation does not name the new tenant");
+		"the old generation does not name the new tenant");
 	close(fd);
 	if (dax_unbind())
 		die("unbind");
@@ -146,22 +146,23 @@ static void test_held(void)
 	ring = syscall(__NR_io_uring_setup, 4, &params);
 	if (ring < 0)
 		return;
-	iov = (struct iovec){ .iov_base = (void *)address, .iov_len = align };
+	iov = (struct iovec){.iov_base = (void *)address, .iov_len = align};
 	if (syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1))
 		die("register buffers");
 	if (read_file(TIMEOUT_PARAMETER, timeout, sizeof(timeout)) ||
-	    write_file(TIMEOUT_PARAMETER, "200"))
+		write_file(TIMEOUT_PARAMETER, "200"))
 		die(TIMEOUT_PARAMETER);
-	ksft_check(revoke_generation(dax_read_u64("generation")) == 0, "revoked while a page is pinned");
+	ksft_check(revoke_generation(dax_read_u64("generation")) == 0,
+		"revoked while a page is pinned");
 	ksft_check(wait_for_state("held", state, sizeof(state), 10000),
-		   "it is held, and says so (%s)", state);
+		"it is held, and says so (%s)", state);
 	ksft_check(dax_read_u64("revoke_held") > 0, "by a number of references");
 	ksft_check(touch(address, 1) == BUS_MCEERR_AR, "but has no mapping any more");
 	if (syscall(__NR_io_uring_register, ring, IORING_UNREGISTER_BUFFERS, NULL, 0))
 		die("unregister buffers");
 	close(ring);
 	ksft_check(wait_for_state("revoked", state, sizeof(state), 10000),
-		   "unpinned, it is revoked by itself (%s)", state);
+		"unpinned, it is revoked by itself (%s)", state);
 	ksft_check(dax_read_u64("revoke_held") == 0, "and nothing is held");
 	write_file(TIMEOUT_PARAMETER, timeout);
 	close(fd);

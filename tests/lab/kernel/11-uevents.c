@@ -13,7 +13,7 @@
 static bool next_uevent(int fd, char *ret, size_t size, int timeout_ms)
 {
 	int64_t end = now_ms() + timeout_ms;
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 	char name[64];
 	ssize_t n, i;
 
@@ -39,7 +39,7 @@ static bool expect(int fd, const char *action, const char *event, uint64_t gener
 
 	snprintf(event_var, sizeof(event_var), "DAX_EVENT=%s ", event);
 	snprintf(generation_var, sizeof(generation_var), "DAX_GENERATION=%llu ",
-		 (unsigned long long)generation);
+		(unsigned long long)generation);
 	if (!next_uevent(fd, text, sizeof(text), 5000)) {
 		printf("# no uevent\n");
 		return false;
@@ -52,7 +52,7 @@ static bool expect(int fd, const char *action, const char *event, uint64_t gener
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = 1};
 	uint64_t generation = 0, size;
 	char text[64], path[256];
 	struct stat st;
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 	if (dax_unbind())
 		die("unbind");
 	ksft_check(expect(fd, "change@", "removing", generation),
-		   "unbinding is announced when it begins");
+		"unbinding is announced when it begins");
 	ksft_check(expect(fd, "unbind@", "", 0), "and when it is over");
 	dax_attribute_path(path, sizeof(path), "size");
 	if (!stat(path, &st) && st.st_mode & 0200) {
@@ -95,6 +95,6 @@ int main(int argc, char **argv)
 	if (dax_unbind() || dax_bind())
 		die("unbind and bind");
 	ksft_check(expect(fd, "change@", "removing", generation),
-		   "the removal after it is, with the same generation");
+		"the removal after it is, with the same generation");
 	return ksft_finish();
 }

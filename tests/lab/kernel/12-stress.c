@@ -22,7 +22,7 @@ static struct shared {
 	_Atomic uint64_t gone;
 	_Atomic uint64_t touched, refused, stale, opened, pinned;
 	_Atomic bool stop;
-} *shared;
+} * shared;
 
 static size_t align;
 
@@ -44,7 +44,7 @@ static void touch_some(volatile uint8_t *address, uint64_t epoch, int n)
 
 static void pin(void *address)
 {
-	struct iovec iov = { .iov_base = address, .iov_len = align };
+	struct iovec iov = {.iov_base = address, .iov_len = align};
 	struct io_uring_params params = {};
 	int ring = syscall(__NR_io_uring_setup, 4, &params);
 
@@ -129,8 +129,8 @@ int main(int argc, char **argv)
 
 	dax_test_init(argc, argv);
 	align = dax_align();
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(
+		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		die("mmap");
 	shared->epoch = 1;
@@ -160,12 +160,12 @@ int main(int argc, char **argv)
 	for (i = 0; i < WORKERS; i++)
 		waitpid(workers[i], NULL, 0);
 	printf("# %llu bindings, %llu revoked; %llu mappings, %llu touches, %llu refused, %llu pins\n",
-	       (unsigned long long)rounds, (unsigned long long)revoked,
-	       (unsigned long long)shared->opened, (unsigned long long)shared->touched,
-	       (unsigned long long)shared->refused, (unsigned long long)shared->pinned);
+		(unsigned long long)rounds, (unsigned long long)revoked,
+		(unsigned long long)shared->opened, (unsigned long long)shared->touched,
+		(unsigned long long)shared->refused, (unsigned long long)shared->pinned);
 	ksft_check(rc == 0, "unbound and bound each time (%d)", rc);
 	ksft_check(rounds > 10 && shared->touched && shared->refused, "it was put to the test");
 	ksft_check(shared->stale == 0, "no access after the end of a binding (%llu)",
-		   (unsigned long long)shared->stale);
+		(unsigned long long)shared->stale);
 	return ksft_finish();
 }

@@ -32,8 +32,8 @@
 static const char *dax_name = "dax0.0";
 static unsigned int ksft_count, ksft_failed;
 
-static inline __attribute__((format(printf, 2, 3))) bool
-ksft_check(bool ok, const char *format, ...)
+static inline __attribute__((format(printf, 2, 3))) bool ksft_check(
+	bool ok, const char *format, ...)
 {
 	va_list args;
 
@@ -80,7 +80,7 @@ static inline int64_t now_ms(void)
 
 static inline void pause_ms(long ms)
 {
-	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 
 	nanosleep(&ts, NULL);
 }
@@ -191,7 +191,7 @@ static inline void touch_signal(int signal, siginfo_t *info, void *context)
  */
 static inline int touch(volatile uint8_t *address, uint8_t value)
 {
-	struct sigaction action = { .sa_sigaction = touch_signal, .sa_flags = SA_SIGINFO }, old;
+	struct sigaction action = {.sa_sigaction = touch_signal, .sa_flags = SA_SIGINFO}, old;
 	int rc = 0;
 
 	sigaction(SIGBUS, &action, &old);
