@@ -89,6 +89,16 @@ crash_act()
 {
 	case $1 in
 	lease/*) pmemlease lease "$dax" b1 ;;
+	*/cancel/*)
+		pmemlease lease "$dax" b1 --after-fence=destroy
+		pmemlease --no-wait "${1%%/*}" "$dax" --deadline=20s
+		pmemlease cancel "$(busctl --json=short call "$bus" /org/pmemlease1 "$bus.Manager" ListJobs |
+			jq -r '.data[0][0][0]')"
+		;;
+	release/*)
+		pmemlease lease "$dax" b1 --after-fence=destroy
+		pmemlease release "$dax" --deadline=1s
+		;;
 	evict/* | settle/*)
 		pmemlease lease "$dax" b1 --after-fence=destroy
 		pmemlease evict "$dax" --deadline=1s
@@ -98,6 +108,15 @@ crash_act()
 		pmemlease scrub "$dax" --discard="$owner"
 		;;
 	esac
+}
+
+# What only happens where two operations meet at one moment, or after a failed proof.
+crash_is_rare()
+{
+	case $1 in
+	*/takeover/after | settle/proved/after | settle/gate/after) return 0 ;;
+	esac
+	return 1
 }
 
 # crash_run POINT: returns 1 where the operation never came by the point.
