@@ -26,6 +26,7 @@ typedef struct ProofFile {
 } ProofFile;
 
 typedef struct ProofPass {
+	bool maps_only; /* asked for: descriptors are not looked at */
 	ProofFile *files;
 	size_t n_files;
 	size_t n_allocated;

@@ -391,7 +391,7 @@ static int on_thread(void *userdata, int dir, const char *name)
 			return r;
 		in->task.tid = tid;
 	}
-	return scan_descriptors(in->scan, &t);
+	return in->scan->pass->maps_only ? 0 : scan_descriptors(in->scan, &t);
 }
 
 static int scan_tasks(Scan *s, int dir_fd, pid_t pid, const ProofStat *st)
@@ -406,7 +406,7 @@ static int scan_tasks(Scan *s, int dir_fd, pid_t pid, const ProofStat *st)
 
 	if (leader_lives) {
 		r = scan_maps(s, &t);
-		if (r < 0)
+		if (r < 0 || s->pass->maps_only)
 			return r;
 		r = scan_descriptors(s, &t);
 		if (r < 0)

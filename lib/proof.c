@@ -304,7 +304,7 @@ static void explain_refs(PmlProof *p, const Evidence *e, const ProofPass *pass)
  */
 static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 {
-	ProofPass passes[2] = {0};
+	ProofPass passes[2] = {{.maps_only = e->req->once}, {.maps_only = e->req->once}};
 	ProofPass *before = &passes[0], *after = &passes[1];
 	int r;
 
@@ -384,7 +384,8 @@ static int name_blind_spots(PmlProof *p, const Evidence *e)
 			"Counting present pages itself unmaps entries of 1 GiB, so for this region only the probes say "
 			"whether a mapping still leads to memory.");
 	if (r == 0 && !p->settled && req->once)
-		r = proof_add_blind_spot(p, "It was looked once, not until two looks agreed.");
+		r = proof_add_blind_spot(p,
+			"It was looked once, and at mappings alone: this says who has it mapped, and no more.");
 	else if (r == 0 && !p->settled)
 		r = proof_add_blind_spot(
 			p, "Processes or references were still changing when the deadline passed.");

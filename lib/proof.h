@@ -44,7 +44,8 @@ typedef struct PmlProofRequest {
 	const char *rung; /* fence rung to be recorded, "none" before a fence */
 	bool probe; /* also try to read each mapping from outside (process_vm_readv): only after a
 		       fence */
-	bool once;  /* one look, to learn who holds it: nothing is settled by it, so never CLEAR */
+	bool once; /* one look at mappings alone: who has it mapped; nothing is settled by it, never
+		      CLEAR */
 	uint64_t deadline_usec; /* CLOCK_MONOTONIC; when passed, the verdict is what was found, at
 				   best "could not be excluded" */
 				/*

@@ -28,21 +28,25 @@ static void test_clear(void **state)
 	pml_proof_free(p);
 }
 
-/* One look names who holds it, and is never taken for evidence that nobody does. */
+/* One look says who has it mapped, and is never taken for evidence that nobody does. */
 static void test_one_look(void **state)
 {
+	Mapping m = {.protection = PROT_NONE};
 	Fake f = {.once = true};
 	PmlProof *p = collect(&f, DEV_REGION);
-	int fd;
+	int fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	Child c = start(map_it, &m);
 
 	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
 	pml_proof_free(p);
-	fd = open_region();
 	f.refs = PER_FILE;
-	p = collect(&f, DEV_REGION);
-	assert_non_null(holder_of(p, getpid()));
+	p = collect(&f, DEV_MAPS);
+	assert_non_null(holder_of(p, c.pid));
+	assert_int_equal(holder_of(p, c.pid)->mapped_bytes, MAP_BYTES);
+	assert_null(holder_of(p, getpid()));
 	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
 	pml_proof_free(p);
+	end(c);
 	close(fd);
 }
 

@@ -13,7 +13,7 @@ static int open_and_map(void)
 
 	if (fd < 0)
 		return -fd;
-	mmap(NULL, align, PROT_READ, MAP_SHARED, fd, 0);
+	(void)!mmap(NULL, align, PROT_READ, MAP_SHARED, fd, 0);
 	return 0;
 }
 

@@ -52,7 +52,7 @@ static void pin(void *address)
 		return;
 	if (!syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1)) {
 		shared->pinned++;
-		pause_ms(rand() % 20);
+		pause_ms(random() % 20);
 	}
 	close(ring);
 }
@@ -77,20 +77,20 @@ static void work(void)
 			continue;
 		}
 		shared->opened++;
-		if (rand() % 2) {
+		if (random() % 2) {
 			close(fd);
 			fd = -1;
 		}
-		child = rand() % 3 ? -1 : fork();
-		touch_some(address, epoch, rand() % 1000);
+		child = random() % 3 ? -1 : fork();
+		touch_some(address, epoch, random() % 1000);
 		if (!child)
 			_exit(0);
-		if (rand() % 4 == 0)
+		if (random() % 4 == 0)
 			pin((void *)address);
 		/* until after the next binding, or the one after that */
 		for (i = 0; i < 20 && !shared->stop; i++) {
 			touch_some(address, epoch, 1);
-			pause_ms(rand() % 5);
+			pause_ms(random() % 5);
 		}
 		munmap((void *)address, align);
 		if (fd >= 0)
@@ -137,14 +137,14 @@ int main(int argc, char **argv)
 	for (i = 0; i < WORKERS; i++) {
 		workers[i] = fork();
 		if (!workers[i]) {
-			srand(i);
+			srandom(i);
 			work();
 		}
 	}
-	end = now_ms() + (argc > 2 ? atoi(argv[2]) : 60) * 1000;
+	end = now_ms() + (argc > 2 ? atoi(argv[2]) : 60) * 1000L;
 	while (now_ms() < end) {
-		pause_ms(rand() % 10);
-		if (rand() % 2)
+		pause_ms(random() % 10);
+		if (random() % 2)
 			revoked += revoke_and_wait(shared->epoch);
 		rc = dax_unbind();
 		if (rc)
