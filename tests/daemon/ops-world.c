@@ -175,6 +175,8 @@ int __wrap_pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why);
 
 int __wrap_pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why)
 {
+	if (world->hang_in_write > 0 && --world->hang_in_write == 0)
+		world->ledger_hangs = true;
 	while (world->ledger_hangs)
 		(void)poll(NULL, 0, 5);
 	return world->ledger_error ? -world->ledger_error : __real_pml_ledger_apply(l, t, ret_why);

@@ -46,7 +46,8 @@ typedef struct World {
 	atomic_int ledger_error; /* errno of every write */
 	atomic_int unreadable;	 /* so many times the ledger cannot be read */
 	atomic_bool ledger_hangs;
-	atomic_char bytes; /* what the memory holds: 0, or a tenant's letter */
+	atomic_int hang_in_write; /* 1: the next write finds the disk hung, 2: the one after it */
+	atomic_char bytes;	  /* what the memory holds: 0, or a tenant's letter */
 	WorldDomain domains[2];
 } World;
 

@@ -172,19 +172,8 @@ static void lend_first(void)
 	settle();
 }
 
-/* The disk is to hang before the loop can run the next write. */
-static bool hangs_after_reservation(void)
-{
-	const Lease *l = region()->lease;
-
-	if (l->record.state != PML_LEASE_RESERVED || !l->recorded)
-		return false;
-	world->ledger_hangs = true;
-	return true;
-}
-
-/* A lease job loses its region while it is in the write of this step. */
-static void take_over(const char *step)
+/* A lease job loses its region while it is in its nth write. */
+static void take_over(int nth, const char *step)
 {
 	const Job *lease_job;
 
@@ -193,12 +182,12 @@ static void take_over(const char *step)
 	scrub("");
 	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
 	settle();
+	world->hang_in_write = nth;
 	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
 		      &lease, &job, &err) == 0);
 	lease_job = job;
-	UNTIL(pml_streq(step, "reserve") || hangs_after_reservation());
-	world->ledger_hangs = true;
-	UNTIL(lease_job->running && pml_streq(lease_job->kind->steps[lease_job->step].name, step));
+	UNTIL(world->ledger_hangs);
+	CHECK(pml_streq(lease_job->kind->steps[lease_job->step].name, step));
 	(void)take_back_now(kind, 0, false);
 	/* What has been written by then is taken over without waiting. */
 	UNTIL(job->waiting);
@@ -209,12 +198,12 @@ static void take_over(const char *step)
 
 static void take_over_reserve(void)
 {
-	take_over("reserve");
+	take_over(1, "reserve");
 }
 
 static void take_over_attaching(void)
 {
-	take_over("attaching");
+	take_over(2, "attaching");
 }
 
 static void cancel_drain(void)
