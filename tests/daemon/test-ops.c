@@ -525,17 +525,6 @@ static void test_hung_lookup(void **state)
 	lend("b");
 }
 
-/* The disk is to hang before the loop can run the next write. */
-static bool hangs_after_reservation(void)
-{
-	const Lease *l = region()->lease;
-
-	if (l->record.state != PML_LEASE_RESERVED || !l->recorded)
-		return false;
-	world->ledger_hangs = true;
-	return true;
-}
-
 static void test_evict_in_a_write(void **state)
 {
 	WorldEnd e;
@@ -547,10 +536,9 @@ static void test_evict_in_a_write(void **state)
 	for (int i = 0; i < 2; i++) {
 		const char *step = i == 0 ? "reserve" : "attaching";
 
+		world->hang_in_write = i + 1;
 		assert_int_equal(try_lease("a", NULL), 0);
 		lease_job = job->id;
-		UNTIL(i == 0 || hangs_after_reservation());
-		world->ledger_hangs = true;
 		UNTIL(job->running && pml_streq(job->kind->steps[job->step].name, step));
 		assert_int_equal(try_evict(0, false), 0);
 		world->ledger_hangs = false;
