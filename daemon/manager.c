@@ -203,6 +203,8 @@ static void regions_react(Manager *m)
 			manager_region_lost(r);
 		else if (r->presence_moved && !r->job && r->record.use != PML_USE_FREE)
 			(void)op_settle_kick(r);
+		else if (r->returned && !r->job)
+			(void)recover_region(r);
 	}
 }
 

@@ -54,6 +54,7 @@ struct Region {
 	char name[PML_NAME_LEN]; /* "dax0.0"; the last one known while missing */
 	bool on_bus;		 /* InterfacesAdded was sent */
 	bool presence_moved;	 /* by the last scan */
+	bool returned;		 /* by the last scan: it was missing before */
 };
 
 /* What people call a region: its device's name; its id where it never had one. */

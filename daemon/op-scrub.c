@@ -391,11 +391,37 @@ int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32
 	return r;
 }
 
+/* The consent on the disk is for bytes: a region that was made with other bounds over some of them
+ * has none. */
+static bool all_scrubbing(const Region *region)
+{
+	const Manager *m = region->manager;
+	uint64_t begin = region->extent.start_bytes, end = pml_extent_end(&region->extent);
+	uint64_t covered = 0;
+
+	for (size_t i = 0; i < m->n_extents; i++) {
+		const PmlExtent *e = &m->extents[i].extent;
+		uint64_t from = e->start_bytes, to = pml_extent_end(e);
+
+		if (m->extents[i].content != PML_CONTENT_SCRUBBING ||
+			!pml_extent_overlaps(e, &region->extent))
+			continue;
+		covered += (to < end ? to : end) - (from > begin ? from : begin);
+	}
+	return covered == region->extent.size_bytes;
+}
+
 int scrub_continue(Region *region)
 {
 	OpError err;
 	int r;
 
+	if (!all_scrubbing(region)) {
+		log_warning(
+			"Region %s has other bounds than what was being scrubbed; scrub it by its owners' names.",
+			region_label(region));
+		return 0;
+	}
 	r = refuse(region, region->record.owner, &err);
 	if (r > 0)
 		log_warning("The scrub of region %s is not begun: %s", region_label(region),

@@ -46,6 +46,9 @@ void manager_libvirt_connected(Manager *m);
 /* After the ledger, the marks and the first scan are there, before the loop: finishes or undoes
  * what an earlier run left. */
 int recover(Manager *m);
+/* A region without a lease that was missing at the start is there: what was begun with it goes on.
+ */
+int recover_region(Region *region);
 
 /* At the daemon's end: forgets what waits for libvirt. A machine that is frozen stays so, which is
  * safe, and is on the disk. */

@@ -75,7 +75,7 @@ static int recover_lease(Lease *lease, const PmlMark *mark)
 	return 0;
 }
 
-static int recover_region(Region *region)
+int recover_region(Region *region)
 {
 	const PmlExtentRecord *rec = &region->record;
 

@@ -126,6 +126,7 @@ static void region_presence(Region *r, PmlPresenceEvent ev)
 	int e;
 
 	r->presence_moved = from != after[ev];
+	r->returned = r->presence_moved && from == PML_PRESENCE_MISSING;
 	if (!r->presence_moved)
 		return;
 	e = pml_presence_step(from, ev, &r->presence);
@@ -228,7 +229,7 @@ int regions_merge(Manager *m, const PmlInventory *inv)
 	/* Those that left first, so that their names are free for those that came. */
 	for (r = LIST_FIRST(&m->regions); r; r = next) {
 		next = LIST_NEXT(r, regions);
-		r->presence_moved = false;
+		r->presence_moved = r->returned = false;
 		if (inventory_has(inv, r))
 			continue;
 		e = region_take_host(r, NULL);

@@ -96,7 +96,8 @@ region=region${namespace//[!0-9.]/}
 region=${region%.*}
 succeeds "the namespace is destroyed" ndctl destroy-namespace -f "$namespace"
 virsh --quiet destroy b1 2>/dev/null
-wide=$(lab-region 96M "$region")
+# Smaller, so that it fits where the first one was: the other one lies behind it.
+wide=$(lab-region 48M "$region")
 wait_region 20 "$wide" Presence online
 like "$(region_get "$wide" Content)" "foreign|retained" "the new region inherits what is known of its bytes"
 like "$(region_get "$wide" Owner)" "$owner" "and whose they are"
