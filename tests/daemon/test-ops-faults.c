@@ -230,6 +230,41 @@ static void test_scrub_of_many(void **state)
 	scrub(strdupa(region()->record.owner));
 }
 
+/* An interrupted scrub goes on when its region is there, also when that comes late; and over no
+ * byte more than it was for. */
+static void test_scrub_goes_on(void **state)
+{
+	PmlRegion *host;
+	PmlExtent wide;
+	Region *other;
+
+	adopt("carol");
+	host = pml_region_ref(region()->host);
+	assert_int_equal(setenv("WORLD_MEDIA", "wait", 1), 0);
+	assert_int_equal(op_scrub_start(m, region(), "carol", 0, &job, &err), 0);
+	UNTIL(job->progress > 0.1);
+	stop();
+	assert_int_equal(unsetenv("WORLD_MEDIA"), 0);
+	world->missing = true;
+	start();
+	UNTIL(!m->jobs && !m->rescan_running);
+	assert_int_equal(LIST_FIRST(&m->regions)->record.content, PML_CONTENT_SCRUBBING);
+
+	wide = LIST_FIRST(&m->regions)->extent;
+	wide.size_bytes *= 2;
+	assert_int_equal(region_new(m, "other", "dax9.0", &wide, &other), 0);
+	other->host = host;
+	other->presence = PML_PRESENCE_ONLINE;
+	assert_int_equal(recover_region(other), 0);
+	assert_null(other->job);
+	(void)region_free(other);
+
+	world->missing = false;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(!m->rescan_running && LIST_FIRST(&m->regions)->record.content == PML_CONTENT_BLANK &&
+		!m->jobs);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +278,7 @@ int main(int argc, char **argv)
 		T(test_end_in_proof),
 		T(test_sentences_are_text),
 		T(test_scrub_of_many),
+		T(test_scrub_goes_on),
 	};
 	int r;
 
