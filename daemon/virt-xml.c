@@ -1,47 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <inttypes.h>
-#include <libxml/parser.h>
-#include <libxml/tree.h>
-#include <limits.h>
-#include <pthread.h>
 
-#include "util.h"
 #include "virt-xml.h"
+#include "xml-read.h"
 
 #define KIB	       UINT64_C(1024)
 #define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
 #define ALIAS_CHARS    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
-
-static void xml_doc_freep(xmlDoc **doc)
-{
-	if (*doc)
-		xmlFreeDoc(*doc);
-}
-
-static void xml_buffer_freep(xmlBuffer **b)
-{
-	if (*b)
-		xmlBufferFree(*b);
-}
-
-static void xml_str_freep(xmlChar **s)
-{
-	if (*s)
-		xmlFree(*s);
-}
-
-#define _cleanup_doc_	 _cleanup_(xml_doc_freep)
-#define _cleanup_buffer_ _cleanup_(xml_buffer_freep)
-#define _cleanup_xmlstr_ _cleanup_(xml_str_freep)
-
-/* libxml2's parser must be set up by one thread before several use it. */
-static void xml_setup(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	(void)pthread_once(&once, xmlInitParser);
-}
 
 /* --- making --- */
 
@@ -137,160 +103,6 @@ int virt_xml_make_memory(const VirtMemory *mem, char **ret)
 	return 0;
 }
 
-/* --- reading --- */
-
-static int parse(const char *text, xmlDoc **ret_doc, xmlNode **ret_root)
-{
-	_cleanup_doc_ xmlDoc *doc = NULL;
-	size_t n = strlen(text);
-	xmlNode *root;
-
-	xml_setup();
-	if (n > INT_MAX)
-		return -EBADMSG;
-	doc = xmlReadMemory(text, (int)n, NULL, NULL,
-		XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
-	if (!doc)
-		return -EBADMSG;
-	/* libvirt writes no DOCTYPE; one can only be there to declare entities. */
-	if (xmlGetIntSubset(doc))
-		return -EBADMSG;
-	root = xmlDocGetRootElement(doc);
-	if (!root || root->ns || !xmlStrEqual(root->name, (const xmlChar *)"domain"))
-		return -EBADMSG;
-	*ret_doc = TAKE_PTR(doc);
-	*ret_root = root;
-	return 0;
-}
-
-static bool is(const xmlNode *n, const char *name)
-{
-	return n->type == XML_ELEMENT_NODE && !n->ns && xmlStrEqual(n->name, (const xmlChar *)name);
-}
-
-static xmlNode *next_named(xmlNode *n, const char *name)
-{
-	while (n && !is(n, name))
-		n = n->next;
-	return n;
-}
-
-/* The first child of this name; NULL for a NULL parent, so that calls can be nested. */
-static xmlNode *child(const xmlNode *parent, const char *name)
-{
-	return parent ? next_named(parent->children, name) : NULL;
-}
-
-static xmlNode *sibling(const xmlNode *n, const char *name)
-{
-	return next_named(n->next, name);
-}
-
-static xmlChar *attribute(xmlNode *n, const char *name)
-{
-	return n ? xmlGetNoNsProp(n, (const xmlChar *)name) : NULL;
-}
-
-static bool attribute_is(xmlNode *n, const char *name, const char *value)
-{
-	_cleanup_xmlstr_ xmlChar *v = attribute(n, name);
-
-	return v && xmlStrEqual(v, (const xmlChar *)value);
-}
-
-static bool text_is(xmlNode *n, const char *value)
-{
-	_cleanup_xmlstr_ xmlChar *v = n ? xmlNodeGetContent(n) : NULL;
-
-	return v && xmlStrEqual(v, (const xmlChar *)value);
-}
-
-/*
- * Only a running machine has an id. Asking for a live XML gives the stored definition when the
- * machine stops in between, and that one may name devices that nobody maps.
- */
-static bool is_live(xmlNode *root)
-{
-	return xmlHasProp(root, (const xmlChar *)"id");
-}
-
-static int read_number(const xmlChar *text, uint64_t *ret)
-{
-	const char *s = (const char *)text;
-	uint64_t v = 0;
-
-	if (!s)
-		return -EBADMSG;
-	s += strspn(s, " \t\r\n");
-	if (*s < '0' || *s > '9')
-		return -EBADMSG;
-	for (; *s >= '0' && *s <= '9'; s++)
-		if (__builtin_mul_overflow(v, 10U, &v) ||
-			__builtin_add_overflow(v, (unsigned)(*s - '0'), &v))
-			return -EBADMSG;
-	if (s[strspn(s, " \t\r\n")])
-		return -EBADMSG;
-	*ret = v;
-	return 0;
-}
-
-/* libvirt's units (formatdomain, "memory"); what it writes itself is always KiB. */
-static int read_unit(const xmlChar *unit, uint64_t *ret)
-{
-	static const struct {
-		const char *name;
-		uint64_t bytes;
-	} units[] = {
-		{"b", 1},
-		{"bytes", 1},
-		{"k", KIB},
-		{"KiB", KIB},
-		{"KB", 1000},
-		{"M", MIB},
-		{"MiB", MIB},
-		{"MB", 1000000},
-		{"G", 1ULL << 30},
-		{"GiB", 1ULL << 30},
-		{"GB", 1000000000},
-		{"T", 1ULL << 40},
-		{"TiB", 1ULL << 40},
-		{"TB", 1000000000000},
-	};
-
-	if (!unit) {
-		*ret = KIB;
-		return 0;
-	}
-	for (size_t i = 0; i < ELEMENTSOF(units); i++)
-		if (pml_streq((const char *)unit, units[i].name)) {
-			*ret = units[i].bytes;
-			return 0;
-		}
-	return -EBADMSG;
-}
-
-static int read_bytes(const xmlChar *text, const xmlChar *unit, uint64_t *ret)
-{
-	uint64_t v, factor;
-	int r;
-
-	r = read_number(text, &v);
-	if (r < 0)
-		return r;
-	r = read_unit(unit, &factor);
-	if (r < 0)
-		return r;
-	return __builtin_mul_overflow(v, factor, ret) ? -EBADMSG : 0;
-}
-
-static int read_size_element(xmlNode *n, uint64_t *ret)
-{
-	_cleanup_xmlstr_ xmlChar *text = n ? xmlNodeGetContent(n) : NULL;
-	_cleanup_xmlstr_ xmlChar *unit = attribute(n, "unit");
-
-	return read_bytes(text, unit, ret);
-}
-
 /* --- what a machine has --- */
 
 typedef struct Machine {
@@ -314,7 +126,8 @@ typedef struct Machine {
 /* dimm and nvdimm have slots; the virtio models sit on PCI. */
 static bool has_slot(xmlNode *memory)
 {
-	return attribute_is(memory, "model", "dimm") || attribute_is(memory, "model", "nvdimm");
+	return xml_attribute_is(memory, "model", "dimm") ||
+	       xml_attribute_is(memory, "model", "nvdimm");
 }
 
 static int read_memory_device(Machine *m, xmlNode *n, const VirtMemory *mem)
@@ -322,7 +135,7 @@ static int read_memory_device(Machine *m, xmlNode *n, const VirtMemory *mem)
 	uint64_t size;
 	int r;
 
-	r = read_size_element(child(child(n, "target"), "size"), &size);
+	r = xml_read_size(xml_child(xml_child(n, "target"), "size"), &size);
 	if (r < 0)
 		return r;
 	if (__builtin_add_overflow(m->devices_bytes, size, &m->devices_bytes))
@@ -330,26 +143,26 @@ static int read_memory_device(Machine *m, xmlNode *n, const VirtMemory *mem)
 	if (has_slot(n))
 		m->slots_used++;
 	/* A hot-plugged one proves as much as a cold one: QEMU would have refused it otherwise. */
-	if (attribute_is(n, "model", "nvdimm"))
+	if (xml_attribute_is(n, "model", "nvdimm"))
 		m->nvdimm = true;
-	if (attribute_is(child(n, "alias"), "name", mem->alias))
+	if (xml_attribute_is(xml_child(n, "alias"), "name", mem->alias))
 		m->alias_used = true;
-	if (text_is(child(child(n, "source"), "path"), mem->path))
+	if (xml_text_is(xml_child(xml_child(n, "source"), "path"), mem->path))
 		m->path_used = true;
 	return 0;
 }
 
 static int read_cells(Machine *m, xmlNode *root)
 {
-	xmlNode *numa = child(child(root, "cpu"), "numa");
+	xmlNode *numa = xml_child(xml_child(root, "cpu"), "numa");
 
-	for (xmlNode *n = child(numa, "cell"); n; n = sibling(n, "cell")) {
-		_cleanup_xmlstr_ xmlChar *memory = attribute(n, "memory");
-		_cleanup_xmlstr_ xmlChar *unit = attribute(n, "unit");
+	for (xmlNode *n = xml_child(numa, "cell"); n; n = xml_sibling(n, "cell")) {
+		_cleanup_xmlstr_ xmlChar *memory = xml_attribute(n, "memory");
+		_cleanup_xmlstr_ xmlChar *unit = xml_attribute(n, "unit");
 		uint64_t bytes;
 		int r;
 
-		r = read_bytes(memory, unit, &bytes);
+		r = xml_read_bytes(memory, unit, &bytes);
 		if (r < 0)
 			return r;
 		if (__builtin_add_overflow(m->initial_bytes, bytes, &m->initial_bytes))
@@ -395,7 +208,7 @@ static void read_command_line(Machine *m, xmlNode *root)
 
 			if (!is_qemu(n, "arg"))
 				continue;
-			value = attribute(n, "value");
+			value = xml_attribute(n, "value");
 			s = value ? (const char *)value : "";
 			if (machine)
 				read_machine_options(m, s);
@@ -405,72 +218,39 @@ static void read_command_line(Machine *m, xmlNode *root)
 	}
 }
 
-/*
- * Devices that take long-term references on guest memory, or hand it to another process: on a
- * kernel without revoke, removing the region under them leaves what nobody can prove (and a
- * pinned page outlives its struct page).
- */
-static void read_pins(Machine *m, xmlNode *devices)
-{
-	for (xmlNode *n = devices ? devices->children : NULL; n; n = n->next) {
-		if (is(n, "hostdev") && !attribute_is(n, "type", "usb"))
-			m->pinned_by = "a <hostdev> (VFIO pins all of the guest's memory)";
-		else if (is(n, "interface") && attribute_is(n, "type", "hostdev"))
-			m->pinned_by = "an <interface type='hostdev'> (VFIO pins all of the "
-				       "guest's memory)";
-		else if (is(n, "interface") && attribute_is(n, "type", "vdpa"))
-			m->pinned_by = "an <interface type='vdpa'> (vhost-vdpa pins all of the "
-				       "guest's memory)";
-		else if (is(n, "disk") && attribute_is(n, "type", "vhostvdpa"))
-			m->pinned_by = "a <disk type='vhostvdpa'> (vhost-vdpa pins all of the "
-				       "guest's memory)";
-		else if ((is(n, "interface") || is(n, "disk")) &&
-			 attribute_is(n, "type", "vhostuser"))
-			m->pinned_by = "a vhost-user device (its process maps all of the "
-				       "guest's memory)";
-		else if (is(n, "filesystem") &&
-			 attribute_is(child(n, "driver"), "type", "virtiofs"))
-			m->pinned_by = "a virtiofs <filesystem> (virtiofsd maps all of the "
-				       "guest's memory)";
-		else if (is(n, "video") && attribute_is(child(n, "driver"), "name", "vhostuser"))
-			m->pinned_by = "a vhost-user <video> (its process maps all of the "
-				       "guest's memory)";
-	}
-}
-
 static int read_machine(xmlNode *root, const VirtMemory *mem, Machine *ret)
 {
-	xmlNode *max = child(root, "maxMemory"), *devices = child(root, "devices");
-	_cleanup_xmlstr_ xmlChar *slots = attribute(max, "slots");
+	xmlNode *max = xml_child(root, "maxMemory"), *devices = xml_child(root, "devices");
+	_cleanup_xmlstr_ xmlChar *slots = xml_attribute(max, "slots");
 	_cleanup_xmlstr_ xmlChar *vcpus = NULL;
-	xmlNode *vcpu = child(root, "vcpu");
+	xmlNode *vcpu = xml_child(root, "vcpu");
 	Machine m = {
-		.kvm = attribute_is(root, "type", "kvm"),
-		.acpi = child(child(root, "features"), "acpi"),
+		.kvm = xml_attribute_is(root, "type", "kvm"),
+		.acpi = xml_child(xml_child(root, "features"), "acpi"),
 		.max_memory = max,
 	};
 	int r;
 
-	r = read_size_element(child(root, "memory"), &m.memory_bytes);
+	r = xml_read_size(xml_child(root, "memory"), &m.memory_bytes);
 	if (r < 0)
 		return r;
 	if (vcpu) {
 		vcpus = xmlNodeGetContent(vcpu);
-		if (read_number(vcpus, &m.vcpus) < 0)
+		if (xml_read_number(vcpus, &m.vcpus) < 0)
 			return -EBADMSG;
 	}
 	r = read_cells(&m, root);
 	if (r < 0)
 		return r;
-	if (max && (read_size_element(max, &m.max_bytes) < 0 || read_number(slots, &m.slots) < 0))
+	if (max && (xml_read_size(max, &m.max_bytes) < 0 || xml_read_number(slots, &m.slots) < 0))
 		return -EBADMSG;
-	for (xmlNode *n = child(devices, "memory"); n; n = sibling(n, "memory")) {
+	for (xmlNode *n = xml_child(devices, "memory"); n; n = xml_sibling(n, "memory")) {
 		r = read_memory_device(&m, n, mem);
 		if (r < 0)
 			return r;
 	}
 	read_command_line(&m, root);
-	read_pins(&m, devices);
+	m.pinned_by = xml_pinned_by(devices);
 	*ret = m;
 	return 0;
 }
@@ -582,10 +362,10 @@ int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why)
 	char *why;
 	int r;
 
-	r = parse(text, &doc, &root);
+	r = xml_parse_domain(text, &doc, &root);
 	if (r < 0)
 		return r;
-	if (!is_live(root))
+	if (!xml_is_live(root))
 		return VIRT_NOT_RUNNING;
 	r = read_machine(root, mem, &m);
 	if (r < 0)
@@ -609,13 +389,14 @@ int virt_xml_has_device(const char *text, const VirtMemory *mem, bool *ret)
 	bool found = false;
 	int r;
 
-	r = parse(text, &doc, &root);
+	r = xml_parse_domain(text, &doc, &root);
 	if (r < 0)
 		return r;
-	for (xmlNode *n = is_live(root) ? child(child(root, "devices"), "memory") : NULL;
-		n && !found; n = sibling(n, "memory"))
-		found = attribute_is(child(n, "alias"), "name", mem->alias) &&
-			text_is(child(child(n, "source"), "path"), mem->path);
+	for (xmlNode *n = xml_is_live(root) ? xml_child(xml_child(root, "devices"), "memory")
+					    : NULL;
+		n && !found; n = xml_sibling(n, "memory"))
+		found = xml_attribute_is(xml_child(n, "alias"), "name", mem->alias) &&
+			xml_text_is(xml_child(xml_child(n, "source"), "path"), mem->path);
 	*ret = found;
 	return 0;
 }
