@@ -19,6 +19,9 @@ ExitCode verb_history(sd_bus *bus, const Options *o, char *const *args);
 ExitCode verb_verify(sd_bus *bus, const Options *o, char *const *args);
 ExitCode verb_proof(sd_bus *bus, const Options *o, char *const *args);
 
+/* monitor.c */
+ExitCode verb_monitor(sd_bus *bus, const Options *o, char *const *args);
+
 /* act.c */
 ExitCode verb_lease(sd_bus *bus, const Options *o, char *const *args);
 ExitCode verb_adopt(sd_bus *bus, const Options *o, char *const *args);

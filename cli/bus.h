@@ -31,6 +31,12 @@ ExitCode bus_send(sd_bus *bus, const Options *o, sd_bus_message *m, sd_bus_messa
 ExitCode bus_get_all(sd_bus *bus, const Options *o, const char *object, const char *interface,
 	sd_bus_message **ret, bool *ret_gone);
 
+/* Reads a variant of any type the contract has; what is of another type is null. *ret is the
+ * caller's, and may be NULL (null). */
+int bus_read_variant(sd_bus_message *m, struct json_object **ret);
+/* Reads an a{sv} into an object; members of the same name are replaced. */
+int bus_read_properties(sd_bus_message *m, struct json_object *into);
+
 /* What a script learns of an error. Pure. */
 ExitCode bus_error_exit_code(const char *name);
 /* What to do next, where the client knows more than the daemon's sentence says; or NULL. Pure. */

@@ -144,6 +144,15 @@ const char *format_time(char *buf, uint64_t realtime_usec)
 	return buf;
 }
 
+const char *format_time_msec(char *buf, uint64_t realtime_usec)
+{
+	size_t n = strlen(format_time(buf, realtime_usec));
+
+	snprintf(buf + n, FORMAT_MAX - n, ".%03u",
+		(unsigned)(realtime_usec % USEC_PER_SEC / USEC_PER_MSEC));
+	return buf;
+}
+
 /* Also U+0080 to U+009F, which some terminals obey as they do the escape character. */
 static bool is_control(const char *s)
 {

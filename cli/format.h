@@ -24,6 +24,7 @@ int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 const char *format_span(char *buf, uint64_t usec);	      /* "35ms", "5.1s", "2min 3s" */
 const char *format_size(char *buf, uint64_t bytes, bool raw); /* "64G", "1.5G"; raw: the number */
 const char *format_time(char *buf, uint64_t realtime_usec);   /* local time, "-" for 0 */
+const char *format_time_msec(char *buf, uint64_t realtime_usec); /* with milliseconds */
 
 /*
  * fprintf for text that may carry names chosen by others (a process may call itself anything):

@@ -20,6 +20,7 @@ static const Verb verbs[] = {
 	{"leases", "", 0, 0, 0, verb_leases, "what is lent, and to whom"},
 	{"jobs", "", 0, 0, 0, verb_jobs, "what is under way"},
 	{"history", "[REGION|LEASE]", 0, 1, OPT_LINES, verb_history, "what happened, oldest first"},
+	{"monitor", "", 0, 0, OPT_BYTES, verb_monitor, "what happens from now on, until Ctrl-C"},
 	{"lease", "REGION DOMAIN", 2, 2, OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_NO_WAIT,
 		verb_lease, "lend a region to a running domain"},
 	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_NO_WAIT | OPT_BYTES, verb_release,

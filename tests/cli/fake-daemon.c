@@ -49,13 +49,13 @@ static struct {
 	sd_event *event;
 	const char *proof, *use0, *phase;
 	double progress;
-	bool slow, announcing;
+	bool slow, running, announcing;
 	int followed_fd;
 } fake = {.proof = proof_old, .use0 = "leased", .phase = "waiting for the guest"};
 
 static int job_ends(const char *result, const char *error, const char *message)
 {
-	fake.slow = false;
+	fake.slow = fake.running = false;
 	/* another's job ends first: none of the client's business */
 	(void)sd_bus_emit_signal(fake.bus, PML_BUS_PATH, PML_IF_MANAGER, "JobRemoved", "toosss",
 		(uint64_t)6, JOB_OTHER, REGION1, "failed", PML_ERROR_FAILED, "Another's.");
@@ -71,6 +71,16 @@ static int job_phase(const char *phase, double progress)
 	fake.progress = progress;
 	fake.announcing = true;
 	r = sd_bus_emit_properties_changed(fake.bus, JOB0, PML_IF_JOB, "Phase", "Progress", NULL);
+	fake.announcing = false;
+	return r;
+}
+
+static int job_begins(void)
+{
+	int r;
+
+	fake.running = fake.announcing = true;
+	r = sd_bus_emit_interfaces_added(fake.bus, JOB0, PML_IF_JOB, NULL);
 	fake.announcing = false;
 	return r;
 }
@@ -101,6 +111,7 @@ static int on_lease(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (strcmp(domain, "options") == 0 && check_options(m) < 0)
 		return sd_bus_error_set(error, PML_ERROR_INVALID, "Other options were meant.");
 	fake.slow = strcmp(domain, "slow") == 0;
+	(void)job_begins();
 	r = sd_bus_reply_method_return(m, "oo", LEASE0, JOB0);
 	if (r < 0 || fake.slow)
 		return r < 0 ? r : job_phase("overwriting", 0.5);
@@ -122,11 +133,14 @@ static int on_evict(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		r = sd_bus_reply_method_return(m, "o", JOB0);
 	if (r < 0)
 		return r;
+	(void)job_begins();
 	(void)job_phase("waiting for the guest", 0);
 	(void)job_phase("fencing", 0.5);
 	if (deadline != USEC_PER_SEC) {
 		fake.proof = proof_new;
 		fake.use0 = deadline ? "evicted" : "quarantined";
+		(void)sd_bus_emit_properties_changed(
+			fake.bus, REGION0, PML_IF_REGION, "Use", "Name", NULL);
 	}
 	if (deadline == 0)
 		return job_ends("failed", PML_ERROR_STUCK, "The fence could not be proved.");
@@ -313,6 +327,8 @@ static int region_strings(sd_bus *bus, const char *path, const char *interface,
 static int lease_property(sd_bus *bus, const char *path, const char *interface,
 	const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
+	if (strcmp(property, "Region") == 0)
+		return sd_bus_message_append(reply, "o", REGION0);
 	static const char *const values[][2] = {{"Id", "lease-1"}, {"Domain", "g1-uuid"},
 		{"DomainName", "g1"}, {"Owner", "g1-uuid"}, {"Alias", "ua-pmemlease-1"},
 		{"Model", "nvdimm"}, {"State", "active"}};
@@ -338,6 +354,21 @@ static int job_property(sd_bus *bus, const char *path, const char *interface, co
 	if (!fake.announcing)
 		(void)!write(fake.followed_fd, "f", 1);
 	return sd_bus_message_append(reply, "d", fake.progress);
+}
+
+static int job_constant(sd_bus *bus, const char *path, const char *interface, const char *property,
+	sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	if (strcmp(property, "Kind") == 0)
+		return sd_bus_message_append(reply, "s", "evict");
+	return sd_bus_message_append(reply, "o", REGION0);
+}
+
+static int find_job(sd_bus *bus, const char *path, const char *interface, void *userdata,
+	void **ret_found, sd_bus_error *error)
+{
+	*ret_found = &fake;
+	return fake.running && strcmp(path, JOB0) == 0;
 }
 
 static int manager_property(sd_bus *bus, const char *path, const char *interface,
@@ -382,13 +413,13 @@ static const sd_bus_vtable region_vtable[] = {
 	METHOD("Verify", "", "a{sv}", on_verify),
 	METHOD("GetProof", "", "s", on_get_proof),
 	CONSTANT("Id", "s", region_string),
-	CONSTANT("Name", "s", region_string),
+	CHANGING("Name", "s", region_string),
 	CONSTANT("Kind", "s", region_string),
 	CONSTANT("Path", "s", region_string),
 	CONSTANT("Uuid", "s", region_string),
 	CONSTANT("Extent", "s", region_string),
 	CONSTANT("Presence", "s", region_string),
-	CONSTANT("Use", "s", region_string),
+	CHANGING("Use", "s", region_string),
 	CONSTANT("Content", "s", region_string),
 	CONSTANT("Owner", "s", region_string),
 	CONSTANT("Reason", "s", region_string),
@@ -409,6 +440,7 @@ static const sd_bus_vtable lease_vtable[] = {
 	METHOD("Release", "t", "o", on_release),
 	METHOD("Revoke", "", "o", on_release),
 	CONSTANT("Id", "s", lease_property),
+	CONSTANT("Region", "o", lease_property),
 	CONSTANT("Domain", "s", lease_property),
 	CONSTANT("DomainName", "s", lease_property),
 	CONSTANT("Owner", "s", lease_property),
@@ -425,6 +457,8 @@ static const sd_bus_vtable lease_vtable[] = {
 static const sd_bus_vtable job_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	METHOD("Cancel", "", "", on_cancel),
+	CONSTANT("Kind", "s", job_constant),
+	CONSTANT("Subject", "o", job_constant),
 	CHANGING("Phase", "s", job_property),
 	CHANGING("Progress", "d", job_property),
 	SD_BUS_VTABLE_END,
@@ -455,7 +489,10 @@ static int serve(const char *address)
 		r = sd_bus_add_object_vtable(
 			fake.bus, NULL, LEASE0, PML_IF_LEASE, lease_vtable, NULL);
 	if (r >= 0)
-		r = sd_bus_add_object_vtable(fake.bus, NULL, JOB0, PML_IF_JOB, job_vtable, NULL);
+		r = sd_bus_add_fallback_vtable(
+			fake.bus, NULL, PML_PATH_JOB, PML_IF_JOB, job_vtable, find_job, NULL);
+	if (r >= 0)
+		r = sd_bus_add_object_manager(fake.bus, NULL, PML_BUS_PATH);
 	if (r >= 0)
 		r = sd_bus_attach_event(fake.bus, fake.event, 0);
 	if (r >= 0)

@@ -552,6 +552,122 @@ static void test_colour_on_a_terminal(void **state)
 	close(parent_fd);
 }
 
+typedef struct Watcher {
+	pid_t pid;
+	FILE *out;
+	char *line;
+	size_t size;
+} Watcher;
+
+/* Starts the command, its output to be read as it comes. */
+static Watcher watch(const char *const *args)
+{
+	Watcher w = {};
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	w.pid = fork();
+	assert_true(w.pid >= 0);
+	if (w.pid == 0)
+		child(fds[1], STDERR_FILENO, args);
+	close(fds[1]);
+	w.out = fdopen(fds[0], "r");
+	assert_non_null(w.out);
+	return w;
+}
+
+static const char *next_line(Watcher *w)
+{
+	return getline(&w->line, &w->size, w->out) > 0 ? w->line : NULL;
+}
+
+static void line_with(Watcher *w, const char *what)
+{
+	const char *line;
+
+	while ((line = next_line(w)))
+		if (strstr(line, what))
+			return;
+	fail_msg("\"%s\" never came", what);
+}
+
+static void end_watch(Watcher *w, int signal_number)
+{
+	int status;
+
+	kill(w->pid, signal_number);
+	assert_int_equal(waitpid(w->pid, &status, 0), w->pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	fclose(w->out);
+	free(w->line);
+}
+
+static void test_monitor(void **state)
+{
+	Watcher w = watch((const char *const[]){"monitor", NULL});
+	_cleanup_run_ Run evict = {};
+
+	line_with(&w, "daemon: version 0.1.0; watching regions: 2, leases: 1, jobs: 0\n");
+	evict = RUN("evict", "dax0.0", "--deadline=5s");
+	assert_int_equal(evict.status, 0);
+	line_with(&w, "job 7 (evict dax0.0): started\n");
+	line_with(&w, "job 7 (evict dax0.0): fencing\n");
+	line_with(&w, "region dax0.0: use leased -> evicted\n");
+	line_with(&w, "job 7 (evict dax0.0): done\n");
+	fake_daemon_stop(bus);
+	line_with(&w, "daemon: has gone; waiting for it to come back\n");
+	fake_daemon_start(bus);
+	line_with(&w, "daemon: is back, version 0.1.0");
+	/* what changed while it was away */
+	line_with(&w, "region dax0.0: use evicted -> leased\n");
+	end_watch(&w, SIGINT);
+}
+
+static void test_monitor_waits_for_the_daemon(void **state)
+{
+	Watcher w;
+
+	fake_daemon_stop(bus);
+	w = watch((const char *const[]){"monitor", NULL});
+	line_with(&w, "daemon: does not run; waiting for it\n");
+	fake_daemon_start(bus);
+	line_with(&w, "daemon: version 0.1.0; watching regions: 2");
+	end_watch(&w, SIGTERM);
+}
+
+/* One object a line, each complete when it is there. */
+static void test_monitor_json(void **state)
+{
+	Watcher w = watch((const char *const[]){"monitor", "--json", NULL});
+	_cleanup_free_ char *changed = NULL, *ended = NULL;
+	_cleanup_run_ Run evict = {};
+	const char *line = next_line(&w);
+
+	json_is(line, "event", "watching");
+	json_is(line, "regions", "2");
+	evict = RUN("evict", "dax0.0", "--deadline=0");
+	while (!ended && (line = next_line(&w))) {
+		struct json_object *j = parse(line), *property = NULL;
+
+		assert_true(json_object_get_uint64(at(j, "time_usec")) > 0);
+		(void)json_object_object_get_ex(j, "property", &property);
+		if (property && strcmp(json_object_get_string(property), "use") == 0)
+			changed = strdup(line);
+		if (strcmp(json_object_get_string(at(j, "event")), "ended") == 0 &&
+			json_object_get_int(at(j, "job")) == 7)
+			ended = strdup(line);
+		json_object_put(j);
+	}
+	json_is(changed, "region_name", "dax0.0");
+	json_is(changed, "from", "leased");
+	json_is(changed, "to", "quarantined");
+	json_is(ended, "result", "failed");
+	json_is(ended, "error", PML_ERROR_STUCK);
+	json_is(ended, "job_kind", "evict");
+	end_watch(&w, SIGINT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -578,6 +694,9 @@ int main(void)
 		cmocka_unit_test_setup(test_progress_lines, setup),
 		cmocka_unit_test_setup(test_progress_bar, setup),
 		cmocka_unit_test_setup(test_colour_on_a_terminal, setup),
+		cmocka_unit_test_setup(test_monitor, setup),
+		cmocka_unit_test_setup(test_monitor_waits_for_the_daemon, setup),
+		cmocka_unit_test_setup(test_monitor_json, setup),
 	};
 	int failed;
 
