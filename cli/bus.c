@@ -152,20 +152,31 @@ ExitCode report_errno(const Options *o, int r, const char *what)
 int bus_open(const Options *o, sd_bus **ret, ExitCode *ret_exit)
 {
 	_cleanup_bus_ sd_bus *bus = NULL;
+	const char *name;
 	int r;
 
-	if (o->host)
+	if (o->host) {
 		r = sd_bus_open_system_remote(&bus, o->host);
-	else
+		/* waits for the other bus's greeting: what ssh cannot do is known now */
+		if (r >= 0)
+			r = sd_bus_get_unique_name(bus, &name);
+	} else {
 		r = sd_bus_open_system(&bus);
+	}
 	if (r < 0) {
 		_cleanup_free_ char *message = NULL;
 
-		if (asprintf(&message, "Cannot reach the system bus%s%s: %s.",
-			    o->host ? " of " : "", o->host ? o->host : "", strerror(-r)) < 0)
+		if (o->host)
+			r = asprintf(&message,
+				"Cannot reach the system bus of %s: %s. Try `ssh %s systemd-stdio-bridge "
+				"--help`.",
+				o->host, strerror(-r), o->host);
+		else
+			r = asprintf(&message, "Cannot reach the system bus: %s.", strerror(-r));
+		if (r < 0)
 			message = NULL;
 		*ret_exit = report_error(o, SD_BUS_ERROR_NO_SERVER, message);
-		return r;
+		return -EIO;
 	}
 	(void)sd_bus_set_allow_interactive_authorization(bus, !o->no_ask_password);
 	(void)sd_bus_set_method_call_timeout(bus, CALL_TIMEOUT_USEC);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <json-c/json.h>
+#include <limits.h>
 #include <pty.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -668,6 +669,59 @@ static void test_monitor_json(void **state)
 	end_watch(&w, SIGINT);
 }
 
+/* An ssh that goes nowhere: the other host's bus is the private one. */
+static const char ssh[] = "#!/bin/sh\n"
+			  "echo \"$*\" >\"$0.log\"\n"
+			  "case \"$*\" in *nosuch*) exit 255 ;; esac\n"
+			  "exec systemd-stdio-bridge --bus-path=\"$DBUS_SYSTEM_BUS_ADDRESS\"\n";
+
+static void put_ssh(const char *dir, char path[static PATH_MAX])
+{
+	int fd;
+
+	snprintf(path, PATH_MAX, "%s/ssh", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, ssh, sizeof(ssh) - 1), sizeof(ssh) - 1);
+	close(fd);
+}
+
+static void test_other_host(void **state)
+{
+	char dir[] = "/tmp/pmemlease-ssh-XXXXXX", script[PATH_MAX], log[PATH_MAX + 8], said[128];
+	const char *old_path = getenv("PATH");
+	_cleanup_free_ char *path = NULL, *restore = old_path ? strdup(old_path) : NULL;
+	_cleanup_fclose_ FILE *f = NULL;
+	_cleanup_run_ Run r = {}, evict = {}, none = {};
+
+	if (access("/usr/bin/systemd-stdio-bridge", X_OK) < 0)
+		skip();
+	assert_non_null(restore);
+	assert_non_null(mkdtemp(dir));
+	put_ssh(dir, script);
+	assert_true(asprintf(&path, "%s:%s", dir, restore) > 0);
+	setenv("PATH", path, 1);
+	none = RUN("-H", "root@nosuch", "regions");
+	/* jobs are followed there, too */
+	evict = RUN("--host=root@other", "evict", "dax0.0", "--deadline=5s");
+	r = RUN("-H", "root@other", "regions");
+	setenv("PATH", restore, 1);
+	assert_int_equal(r.status, 0);
+	contains(r.out, "dax0.0");
+	assert_int_equal(evict.status, 0);
+	contains(evict.out, "Evicted dax0.0 from domain g1");
+	assert_int_equal(none.status, 6);
+	contains(none.err, "root@nosuch");
+	snprintf(log, sizeof(log), "%s.log", script);
+	f = fopen(log, "re");
+	assert_non_null(f);
+	assert_non_null(fgets(said, sizeof(said), f));
+	contains(said, "root@other");
+	unlink(log);
+	unlink(script);
+	rmdir(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -697,6 +751,7 @@ int main(void)
 		cmocka_unit_test_setup(test_monitor, setup),
 		cmocka_unit_test_setup(test_monitor_waits_for_the_daemon, setup),
 		cmocka_unit_test_setup(test_monitor_json, setup),
+		cmocka_unit_test_setup(test_other_host, setup),
 	};
 	int failed;
 
