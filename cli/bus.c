@@ -65,6 +65,7 @@ static const struct {
 		"`systemctl status libvirtd`; evictions work without it all the same."},
 	{PML_ERROR_LEDGER, EXIT_FAILED, "`journalctl -u pmemleased` has the disk's error."},
 	{PML_ERROR_BAD_BLOCK, EXIT_FAILED, "`ndctl list -M` lists bad blocks."},
+	{PML_ERROR_CONFIGURATION, EXIT_FAILED, NULL},
 	{PML_ERROR_CANCELLED, EXIT_FAILED, NULL},
 	{PML_ERROR_FAILED, EXIT_FAILED, NULL},
 };

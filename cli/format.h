@@ -8,15 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/*
- * Reads a time span: "0", "500ms", "5s", "2min", "1h30min", "1d". A number without a unit is
- * refused unless it is 0: a deadline must not be misunderstood. 0; -EINVAL: not a span; -ERANGE:
- * more than fits.
- */
-int parse_span(const char *s, uint64_t *ret_usec);
-
-/* A whole decimal number, nothing else, within [min, max]. 0, -EINVAL or -ERANGE. */
-int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
+#include "parse.h"
 
 #define FORMAT_MAX 64
 

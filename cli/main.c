@@ -113,7 +113,7 @@ static void help(void)
 	     "  --after-fence=pause|destroy\n"
 	     "                           lease, evict: what becomes of a guest that did not let go\n"
 	     "  --deadline=SPAN          evict, release: how long the guest has: 0, 500ms, 5s,\n"
-	     "                           2min, 1h (30s)\n"
+	     "                           2min, 1h (the configuration's, 30s)\n"
 	     "  --keep-offline           evict: leave it unbound until readmit\n"
 	     "  --discard=OWNER          scrub: whose data is destroyed\n"
 	     "  --reason=TEXT            lift-quarantine: why it is safe; recorded\n"

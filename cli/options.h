@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "names.h"
+
 /* Documented in pmemlease(1): scripts rely on them. */
 typedef enum ExitCode {
 	EXIT_DONE = 0,
@@ -52,6 +54,6 @@ typedef struct Options {
 	unsigned given; /* OptionBit */
 } Options;
 
-#define DEADLINE_DEFAULT_USEC (30 * 1000000ULL)
+#define DEADLINE_DEFAULT_USEC PML_DEADLINE_DEFAULT
 #define LINES_DEFAULT	      20
 #define LINES_MAX	      100000

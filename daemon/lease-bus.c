@@ -138,9 +138,6 @@ static int give_back(Manager *m, sd_bus_message *call, uint32_t uid, const char 
 
 	if (!l)
 		return -ENOENT;
-	if (deadline_usec > m->config.deadline_max_usec)
-		return bus_error(error, PML_ERROR_INVALID,
-			"The deadline is longer than a day; give a shorter one.");
 	r = op_evict_start(m, l->region, kind, deadline_usec, false, _PML_AFTER_FENCE_INVALID, uid,
 		&job, &err);
 	if (r != 0)

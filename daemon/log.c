@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #include "util.h"
 
 static bool to_journal;
-static int max_priority = LOG_INFO;
+static atomic_int max_priority = LOG_INFO; /* a reload changes it under the other threads */
 
 static void log_library(void *userdata, int priority, const char *func, const char *message)
 {
@@ -47,8 +48,8 @@ static size_t add_field(
 
 void log_full(int priority, const LogFields *f, const char *format, ...)
 {
-	char message[1024], prio[16], text[1024 + 16], field[7][192];
-	struct iovec iov[8];
+	char message[1024], prio[16], text[1024 + 16], line[16] = "", field[9][192];
+	struct iovec iov[10];
 	size_t n = 0;
 	va_list ap;
 
@@ -72,6 +73,10 @@ void log_full(int priority, const LogFields *f, const char *format, ...)
 		n = add_field(iov, n, field[4], sizeof(field[4]), "STATE_OLD", f->state_old);
 		n = add_field(iov, n, field[5], sizeof(field[5]), "STATE_NEW", f->state_new);
 		n = add_field(iov, n, field[6], sizeof(field[6]), "MESSAGE_ID", f->message_id);
+		n = add_field(iov, n, field[7], sizeof(field[7]), "CONFIG_FILE", f->config_file);
+		if (f->config_line > 0)
+			(void)snprintf(line, sizeof(line), "%u", f->config_line);
+		n = add_field(iov, n, field[8], sizeof(field[8]), "CONFIG_LINE", line);
 	}
 	(void)sd_journal_sendv(iov, (int)n);
 }

@@ -16,8 +16,11 @@ typedef struct LogFields {
 	const char *state_old;
 	const char *state_new;
 	const char *message_id; /* PML_MESSAGE_… */
+	const char *config_file;
+	unsigned config_line; /* 0: none */
 } LogFields;
 
+/* May be called again: a reload changes the level. */
 void log_setup(bool debug);
 void log_full(int priority, const LogFields *fields, const char *format, ...)
 	__attribute__((__format__(printf, 3, 4)));

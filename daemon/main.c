@@ -23,17 +23,23 @@ static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *
 	return sd_event_exit(sd_event_source_get_event(s), 0);
 }
 
-static void on_reloaded(void *userdata, int r)
+static void on_reload(Manager *m, bool over)
 {
-	(void)sd_notify(0, "READY=1\nSTATUS=Running.");
+	if (over)
+		on_ready(m);
+	else
+		(void)sd_notifyf(0,
+			"RELOADING=1\nMONOTONIC_USEC=%" PRIu64
+			"\nSTATUS=Reading the configuration, scanning the host.",
+			pml_now_usec(CLOCK_MONOTONIC));
 }
 
 static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
-	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=Scanning the host.",
-		pml_now_usec(CLOCK_MONOTONIC));
-	if (manager_rescan(userdata, on_reloaded, NULL) < 0)
-		on_reloaded(NULL, -EIO);
+	int r = manager_reload(userdata, NULL, NULL);
+
+	if (r < 0)
+		log_error("The configuration cannot be read again: %s.", strerror(-r));
 	return 0;
 }
 
@@ -73,6 +79,7 @@ static int run(const Config *config)
 		return r;
 	m->virt_ops = &virt_libvirt_ops;
 	m->on_ready = on_ready;
+	m->on_reload = on_reload;
 	r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, m);
 	if (r >= 0)
 		r = sd_event_set_watchdog(event, true);
@@ -93,12 +100,18 @@ int main(int argc, char *argv[])
 	r = options_parse(argc, argv, &config);
 	if (r <= 0)
 		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-	log_setup(config.debug);
-	r = run(&config);
-	if (r < 0) {
-		log_error("pmemleased ends: %s.", strerror(-r));
-		/* The unit does not start it again on this one: a ledger does not mend itself. */
-		return r == -EUCLEAN ? EX_CONFIG : EXIT_FAILURE;
+	log_setup(config.debug_forced);
+	r = config_start(&config);
+	if (r >= 0) {
+		log_setup(config.debug);
+		r = run(&config);
 	}
-	return EXIT_SUCCESS;
+	config_clear(&config);
+	/* The unit does not start it again on this one: neither a ledger nor a configuration mends
+	 * itself. What is wrong was said. */
+	if (r == -EUCLEAN)
+		return EX_CONFIG;
+	if (r < 0)
+		log_error("pmemleased ends: %s.", strerror(-r));
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

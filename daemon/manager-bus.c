@@ -100,8 +100,8 @@ static int lease_found(
 		{"after-fence", BUS_OPTION_STRING, &after_fence},
 		{},
 	};
-	PmlAfterFence after_fence_policy = PML_AFTER_FENCE_PAUSE;
-	PmlOnEnd on_end_policy = PML_ON_END_KEEP;
+	PmlAfterFence after_fence_policy = m->config.after_fence;
+	PmlOnEnd on_end_policy = m->config.on_end;
 	OpError err = {};
 	Lease *lease;
 	Job *job;
@@ -344,14 +344,22 @@ int manager_bus_history(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_e
 	return r < 0 ? bus_op_error(error, r, NULL) : 0;
 }
 
-static void reload_done(void *userdata, int r)
+static void reload_done(void *userdata, int r, const ConfigErrors *errors)
 {
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 	struct Pending *p = userdata;
 	sd_bus_message *call = pending_call(p);
 
-	if (r >= 0) {
+	if (r == 0) {
 		(void)sd_bus_reply_method_return(call, NULL);
+	} else if (r > 0) {
+		const ConfigError *e = &errors->list[0];
+
+		r = bus_error(&error, PML_ERROR_CONFIGURATION, "%s:%u: %s%s", e->file, e->line,
+			e->reason,
+			errors->n > 1 ? " There is more of it in the journal."
+				      : " Everything stays as it was.");
+		bus_reply_failure(call, r, &error);
 	} else {
 		r = bus_error(
 			&error, PML_ERROR_FAILED, "The host cannot be scanned: %s.", strerror(-r));
@@ -370,7 +378,7 @@ int manager_bus_reload(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_er
 		return bus_op_error(error, r, NULL);
 	r = pending_set_uid(p, uid);
 	if (r >= 0)
-		r = manager_rescan(m, reload_done, p);
+		r = manager_reload(m, reload_done, p);
 	if (r < 0) {
 		pending_remove(p);
 		return bus_op_error(error, r, NULL);

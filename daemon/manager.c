@@ -36,14 +36,15 @@ int manager_new(sd_event *event, const Config *config, Manager **ret)
 	if (!m)
 		return -ENOMEM;
 	m->event = sd_event_ref(event);
-	m->config = *config;
 	m->dax = &pml_dax_ops;
 	m->scan = pml_inventory_scan;
 	m->marks_fd = -EBADF;
 	m->uevent_fd = -EBADF;
 	LIST_INIT(&m->regions);
 	LIST_INIT(&m->leases);
-	r = executors_new(event, &m->exec);
+	r = config_copy(&m->config, config);
+	if (r >= 0)
+		r = executors_new(event, &m->exec);
 	if (r < 0) {
 		manager_free(m);
 		return r;
@@ -91,6 +92,7 @@ Manager *manager_free(Manager *m)
 	pml_ledger_close(m->ledger);
 	closep(&m->marks_fd);
 	free(m->extents);
+	config_clear(&m->config);
 	sd_event_unref(m->event);
 	/* A fence or a proof goes on to the process's end, by what it finds here. */
 	if (!busy)

@@ -13,6 +13,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "config.h"
 #include "exec.h"
 #include "job.h"
 #include "names.h"
@@ -79,24 +80,6 @@ struct Lease {
 	bool on_bus;
 };
 
-typedef struct Config {
-	const char *state_dir;	 /* PML_STATE_DIR */
-	const char *runtime_dir; /* PML_RUNTIME_DIR */
-	const char *libvirt_uri; /* "qemu:///system" */
-	const char *media_helper;
-	uint64_t freeze_timeout_usec; /* 1 s */
-	uint64_t proof_timeout_usec;  /* 10 s: no proof by then is `stuck` */
-	uint64_t deadline_max_usec;   /* 1 day: a longer one is refused */
-	unsigned max_leases_per_uid;
-	unsigned max_jobs;	      /* asked for by others than root */
-	unsigned max_pending_per_uid; /* calls that wait for an authorization, a proof or the ledger
-				       */
-	unsigned max_pending;
-	uint32_t
-		trusted_uid; /* is allowed everything without asking polkit: 0; tests set another */
-	bool debug;
-} Config;
-
 struct Manager {
 	sd_event *event;
 	sd_bus *bus;
@@ -135,14 +118,15 @@ struct Manager {
 	int uevent_fd;
 	sd_event_source *uevent_source;
 	void (*on_ready)(Manager *m); /* main.c: the bus name is there, or the bus is not */
+	unsigned n_reloads;	      /* that are under way */
+	void (*on_reload)(Manager *m, bool over); /* main.c, may be NULL: the first begins, the last
+						     is over */
 };
 
 /* --- manager.c --- */
 
-void config_defaults(Config *c);
-
 /* Nothing is opened yet: virt_ops must be set, dax and scan may be replaced, before
- * manager_start(). The event and strings of config are borrowed. */
+ * manager_start(). The event is borrowed, config copied as config_copy() does. */
 int manager_new(sd_event *event, const Config *config, Manager **ret);
 /*
  * Opens the ledger (before anything else), loads it, the marks and the host, lets recover() decide,
@@ -166,6 +150,21 @@ Lease *manager_find_lease(Manager *m, const char *id);
 /* Scans the host soon, in EXEC_WORK; requests are coalesced. done (may be NULL) is called after a
  * scan that began after this call. */
 int manager_rescan(Manager *m, void (*done)(void *data, int r), void *data);
+
+/* --- reload.c --- */
+
+/*
+ * Reads the configuration again, in EXEC_WORK, and scans the host. done (may be NULL) is called
+ * with 0; 1: the configuration is refused, everything stays as it was, why is in *errors (borrowed)
+ * and in the journal; negative errno. -ENOMEM: not begun.
+ */
+typedef void (*ReloadDone)(void *data, int r, const ConfigErrors *errors);
+int manager_reload(Manager *m, ReloadDone done, void *data);
+/* Before anything else runs: the files over what the command line left open. -EUCLEAN: they are
+ * refused, why was logged. */
+int config_start(Config *c);
+/* Each as a line of the journal. */
+void config_errors_log(const ConfigErrors *errors, const char *consequence);
 
 /*
  * A transition, and how memory follows it. One way for all:

@@ -34,6 +34,7 @@
 #include <sys/syscall.h>
 
 #include "media.h"
+#include "parse.h"
 #include "util.h"
 
 static atomic_bool cancelled;
@@ -85,19 +86,6 @@ static void on_progress(
 		atomic_store(&cancelled, true);
 }
 
-static int parse_number(const char *s, uint64_t max, uint64_t *ret)
-{
-	unsigned long long v;
-	char *end;
-
-	errno = 0;
-	v = strtoull(s, &end, 10);
-	if (errno != 0 || *s < '0' || *s > '9' || *end != 0 || v > max)
-		return -EINVAL;
-	*ret = v;
-	return 0;
-}
-
 static int parse_arguments(int argc, char **argv, Arguments *ret)
 {
 	static const struct option options[] = {
@@ -115,13 +103,13 @@ static int parse_arguments(int argc, char **argv, Arguments *ret)
 	opterr = 0;
 	while (r == 0 && (c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		if (c == 'f')
-			r = parse_number(optarg, INT32_MAX - 1, &fd);
+			r = parse_number(optarg, 0, INT32_MAX - 1, &fd);
 		else if (c == 's')
-			r = parse_number(optarg, INT64_MAX, &size);
+			r = parse_number(optarg, 0, INT64_MAX, &size);
 		else if (c == 't')
-			r = parse_number(optarg, UINT16_MAX, &threads);
+			r = parse_number(optarg, 0, UINT16_MAX, &threads);
 		else if (c == 'p')
-			r = parse_number(optarg, INT32_MAX, &parent);
+			r = parse_number(optarg, 0, INT32_MAX, &parent);
 		else if (c == 'm')
 			mode = optarg;
 		else

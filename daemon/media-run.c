@@ -141,16 +141,17 @@ child(const char *helper, int fd, int output, char *const argv[], pid_t parent)
 	_exit(127);
 }
 
-static int spawn(MediaRun *run, const char *helper, int fd, uint64_t size_bytes)
+static int spawn(MediaRun *run, const char *helper, int fd, unsigned n_threads, uint64_t size_bytes)
 {
-	char fd_text[16], size_text[32];
+	char fd_text[16], threads_text[16], size_text[32];
 	_cleanup_close_ int write_end = -EBADF;
 	char *argv[] = {(char *)helper, (char *)"--fd", fd_text, (char *)"--size", size_text,
-		(char *)"--mode", (char *)"scrub", NULL};
+		(char *)"--mode", (char *)"scrub", (char *)"--threads", threads_text, NULL};
 	pid_t pid, parent = getpid();
 	int pipe_fds[2];
 
 	(void)snprintf(fd_text, sizeof(fd_text), "%d", fd);
+	(void)snprintf(threads_text, sizeof(threads_text), "%u", n_threads);
 	(void)snprintf(size_text, sizeof(size_text), "%" PRIu64, size_bytes);
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
@@ -176,7 +177,8 @@ static int spawn(MediaRun *run, const char *helper, int fd, uint64_t size_bytes)
 	return 0;
 }
 
-int media_run_start(sd_event *event, const char *helper, int fd, uint64_t size_bytes,
+int media_run_start(sd_event *event, const char *helper, int fd, unsigned n_threads,
+	uint64_t size_bytes,
 	void (*progress)(void *data, bool verify, uint64_t done_bytes, uint64_t total_bytes),
 	void (*done)(void *data, const MediaReport *report), void *data, MediaRun **ret)
 {
@@ -191,7 +193,7 @@ int media_run_start(sd_event *event, const char *helper, int fd, uint64_t size_b
 		.progress = progress,
 		.done = done,
 		.data = data};
-	r = spawn(run, helper, device, size_bytes);
+	r = spawn(run, helper, device, n_threads, size_bytes);
 	if (r >= 0)
 		r = sd_event_add_io(
 			event, &run->output_source, run->output_fd, EPOLLIN, on_output, run);

@@ -187,6 +187,8 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 	EvictData *d;
 	int r;
 
+	if (deadline_usec == PML_DEADLINE_DEFAULT)
+		deadline_usec = m->config.deadline_usec;
 	if (deadline_usec > m->config.deadline_max_usec)
 		return op_error(err, PML_ERROR_INVALID,
 			"A deadline is at most %llu s from now. Give a shorter one.",

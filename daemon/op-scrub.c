@@ -192,7 +192,8 @@ static JobNext overwrite_prepare(Job *job)
 	int r;
 
 	r = media_run_start(job->manager->event, job->manager->config.media_helper, TAKE_FD(d->fd),
-		pml_region_size_bytes(d->look.host), on_progress, on_media_done, job, &d->run);
+		job->manager->config.scrub_threads, pml_region_size_bytes(d->look.host),
+		on_progress, on_media_done, job, &d->run);
 	if (r < 0)
 		return op_fail(job, r, "start the helper that overwrites");
 	job_set_progress(job, "overwriting", 0);

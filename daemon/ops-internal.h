@@ -137,7 +137,8 @@ typedef struct MediaReport {
 
 /* fd: the checked device; taken, also on failure. done is called once, when the process has ended;
  * never after media_run_free(). */
-int media_run_start(sd_event *event, const char *helper, int fd, uint64_t size_bytes,
+int media_run_start(sd_event *event, const char *helper, int fd, unsigned n_threads,
+	uint64_t size_bytes,
 	void (*progress)(void *data, bool verify, uint64_t done_bytes, uint64_t total_bytes),
 	void (*done)(void *data, const MediaReport *report), void *data, MediaRun **ret);
 void media_run_cancel(MediaRun *run);

@@ -11,9 +11,11 @@ static void help(void)
 	     "\n"
 	     "Lends persistent memory to virtual machines, and takes it back with a proof.\n"
 	     "\n"
+	     "  --config=FILE       read this and FILE.d/*.conf, and not those in /etc, /run and\n"
+	     "                      /usr/lib\n"
 	     "  --state-dir=DIR     where the ledger is (" PML_STATE_DIR ")\n"
 	     "  --runtime-dir=DIR   where marks are, on a tmpfs (" PML_RUNTIME_DIR ")\n"
-	     "  --libvirt-uri=URI   which libvirt (qemu:///system)\n"
+	     "  --libvirt-uri=URI   which libvirt, whatever the configuration says\n"
 	     "  --media-helper=PATH the program that overwrites and reads back\n"
 	     "  --list-steps        print the points at which " PML_ENV_CRASH_AT " can stop it\n"
 	     "  --debug             log what it does in detail\n"
@@ -31,10 +33,21 @@ static int take_dir(const char **field, const char *what, const char *value)
 	return 0;
 }
 
+static int take_uri(Config *config, const char *value)
+{
+	if (strlen(value) >= sizeof(config->libvirt_uri)) {
+		(void)fprintf(stderr, "pmemleased: --libvirt-uri is too long.\n");
+		return -EINVAL;
+	}
+	config->uri_forced = value;
+	return 0;
+}
+
 int options_parse(int argc, char *argv[], Config *config)
 {
 	enum {
-		STATE_DIR = 256,
+		CONFIG = 256,
+		STATE_DIR,
 		RUNTIME_DIR,
 		LIBVIRT_URI,
 		MEDIA_HELPER,
@@ -44,6 +57,7 @@ int options_parse(int argc, char *argv[], Config *config)
 		VERSION
 	};
 	static const struct option options[] = {
+		{"config", required_argument, NULL, CONFIG},
 		{"state-dir", required_argument, NULL, STATE_DIR},
 		{"runtime-dir", required_argument, NULL, RUNTIME_DIR},
 		{"libvirt-uri", required_argument, NULL, LIBVIRT_URI},
@@ -58,6 +72,9 @@ int options_parse(int argc, char *argv[], Config *config)
 
 	while (r >= 0 && (c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
 		switch (c) {
+		case CONFIG:
+			r = take_dir(&config->file, "--config", optarg);
+			break;
 		case STATE_DIR:
 			r = take_dir(&config->state_dir, "--state-dir", optarg);
 			break;
@@ -65,7 +82,7 @@ int options_parse(int argc, char *argv[], Config *config)
 			r = take_dir(&config->runtime_dir, "--runtime-dir", optarg);
 			break;
 		case LIBVIRT_URI:
-			config->libvirt_uri = optarg;
+			r = take_uri(config, optarg);
 			break;
 		case MEDIA_HELPER:
 			r = take_dir(&config->media_helper, "--media-helper", optarg);
@@ -74,7 +91,7 @@ int options_parse(int argc, char *argv[], Config *config)
 			job_print_steps(stdout);
 			return 0;
 		case DEBUG:
-			config->debug = true;
+			config->debug_forced = true;
 			break;
 		case 'h':
 		case HELP:

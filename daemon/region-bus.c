@@ -194,9 +194,6 @@ int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 		r = bus_parse_after_fence(after_fence, &policy, error);
 	if (r < 0)
 		return r;
-	if (deadline_usec > m->config.deadline_max_usec)
-		return bus_error(error, PML_ERROR_INVALID,
-			"The deadline is longer than a day; give a shorter one.");
 	r = op_evict_start(
 		m, region, "evict", deadline_usec, keep_offline, policy, uid, &job, &err);
 	return reply_job(call, r, job, &err, error);

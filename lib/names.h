@@ -43,6 +43,7 @@
 #define PML_ERROR_LEDGER	PML_ERROR("LedgerUnavailable")
 #define PML_ERROR_LIMIT		PML_ERROR("LimitsExceeded")
 #define PML_ERROR_INVALID	PML_ERROR("InvalidArgument")
+#define PML_ERROR_CONFIGURATION PML_ERROR("BadConfiguration") /* the files, at a reload */
 #define PML_ERROR_CANCELLED	PML_ERROR("Cancelled")
 #define PML_ERROR_FAILED	PML_ERROR("Failed")
 
@@ -57,6 +58,9 @@
 #define PML_ACTION_READMIT     PML_ACTION_PREFIX "readmit"
 #define PML_ACTION_QUARANTINE  PML_ACTION_PREFIX "lift-quarantine"
 #define PML_ACTION_MANAGE      PML_ACTION_PREFIX "manage"
+
+/* For a deadline_usec on the bus: what the configuration says. */
+#define PML_DEADLINE_DEFAULT UINT64_MAX
 
 #define PML_STATE_DIR	"/var/lib/pmemlease"
 #define PML_RUNTIME_DIR "/run/pmemlease"
@@ -78,6 +82,9 @@
 					    */
 #define PML_MESSAGE_JOB_FAILED	  "070e7865edbe4cc28c96859e1e13bff5"
 #define PML_MESSAGE_REFUSED_START "070e7865edbe4cc28c96859e1e13bff6" /* corrupt or newer ledger */
+#define PML_MESSAGE_CONFIG_REFUSED                                                                 \
+	"070e7865edbe4cc28c96859e1e13bff7"			   /* a file says what cannot be */
+#define PML_MESSAGE_CONFIG_READ "070e7865edbe4cc28c96859e1e13bff8" /* read again */
 
 #define PML_POLKIT_NAME "org.freedesktop.PolicyKit1"
 #define PML_POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"

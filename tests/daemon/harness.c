@@ -219,6 +219,7 @@ void harness_new(Harness *h)
 		    sizeof(addr.sun_path));
 	assert_int_equal(bind(h->notify_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	harness_fifo(h, "events");
+	harness_write(h, "pmemleased.conf", "%s", "");
 	harness_bus_start(h);
 	harness_connect(h);
 }
@@ -248,9 +249,10 @@ void harness_free(Harness *h)
 void harness_daemon_exec(Harness *h, bool trusted, const char *const *env)
 {
 	const char *exe = getenv("PMEMLEASED_FAKE");
-	char state[256], run[256], notify[256], uid[32];
+	char config[256], state[256], run[256], notify[256], uid[32];
 
 	assert_non_null(exe);
+	(void)snprintf(config, sizeof(config), "--config=%s/pmemleased.conf", h->dir);
 	(void)snprintf(state, sizeof(state), "--state-dir=%s/state", h->dir);
 	(void)snprintf(run, sizeof(run), "--runtime-dir=%s/run", h->dir);
 	(void)snprintf(notify, sizeof(notify), "%s/notify", h->dir);
@@ -266,7 +268,7 @@ void harness_daemon_exec(Harness *h, bool trusted, const char *const *env)
 	setenv("PMEMLEASE_FAKE_TRUSTED_UID", uid, 1);
 	for (; env && *env; env++)
 		putenv(strdup(*env));
-	execl(exe, exe, state, run, NULL);
+	execl(exe, exe, config, state, run, NULL);
 	_exit(127);
 }
 

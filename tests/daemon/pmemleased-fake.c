@@ -25,6 +25,16 @@ static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *
 	return sd_event_exit(sd_event_source_get_event(s), 0);
 }
 
+static void on_reload(Manager *m, bool over)
+{
+	(void)sd_notify(0, over ? "READY=1" : "RELOADING=1");
+}
+
+static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+	return manager_reload(userdata, NULL, NULL);
+}
+
 int main(int argc, char *argv[])
 {
 	const char *dir = getenv("PMEMLEASE_FAKE_DIR"),
@@ -41,9 +51,14 @@ int main(int argc, char *argv[])
 		return EXIT_FAILURE;
 	if (trusted)
 		config.trusted_uid = (uint32_t)strtoul(trusted, NULL, 10);
+	log_setup(config.debug_forced);
+	r = config_start(&config);
+	if (r < 0)
+		return r == -EUCLEAN ? EX_CONFIG : EXIT_FAILURE;
 	log_setup(config.debug);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	r = sd_event_default(&event);
@@ -61,10 +76,14 @@ int main(int argc, char *argv[])
 	m->dax = &fake_dax_ops;
 	m->virt_ops = &fake_virt_ops;
 	m->on_ready = on_ready;
-	r = manager_start(m);
+	m->on_reload = on_reload;
+	r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, m);
+	if (r >= 0)
+		r = manager_start(m);
 	if (r >= 0)
 		r = sd_event_loop(event);
 	manager_free(m);
+	config_clear(&config);
 	sd_event_unref(event);
 	return r == -EUCLEAN ? EX_CONFIG : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
