@@ -55,7 +55,7 @@ static void machine_of_holders(EvictData *d)
 {
 	PmlProof *proof = NULL;
 
-	if (op_find_holders(d->manager, d->host, FIND_MACHINE_USEC, &proof) < 0)
+	if (op_find_holders(d->manager, d->host, NULL, FIND_MACHINE_USEC, &proof) < 0)
 		return;
 	take_machine(d, proof);
 	pml_proof_free(proof);

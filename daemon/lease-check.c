@@ -10,8 +10,6 @@
 #include "ops-internal.h"
 #include "util.h"
 
-#define CMDLINE_MAX ((size_t)256 * 1024)
-
 LeaseData *lease_data_new(Manager *m, Region *region)
 {
 	LeaseData *d = calloc(1, sizeof(*d));
@@ -88,23 +86,6 @@ int lease_holders_run(void *userdata)
 	return pml_proof_verdict(d->proof) == PML_PROOF_CLEAR ? 0 : 1;
 }
 
-/* QEMU carries the domain's UUID among its arguments (libvirt src/qemu/qemu_command.c: -uuid). */
-static bool is_machine_of(pid_t pid, const char *uuid)
-{
-	_cleanup_free_ char *text = NULL;
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[64];
-	size_t n;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-	f = fopen(path, "re");
-	text = malloc(CMDLINE_MAX);
-	if (!f || !text)
-		return false;
-	n = fread(text, 1, CMDLINE_MAX, f);
-	return memmem(text, n, uuid, strlen(uuid)) != NULL;
-}
-
 int lease_check_run(void *userdata)
 {
 	LeaseData *d = userdata;
@@ -116,16 +97,16 @@ int lease_check_run(void *userdata)
 	if (!d->host)
 		return -ENODEV;
 	d->proof = pml_proof_free(d->proof);
-	r = op_find_holders(d->manager, d->host, d->proof_timeout_usec, &d->proof);
+	r = op_find_holders(
+		d->manager, d->host, d->rec.domain, d->proof_timeout_usec, &d->proof);
 	if (r < 0)
 		return r;
 	pml_proof_foreach_holder (d->proof, i, h) {
 		_cleanup_free_ char *cgroup = NULL;
-		bool it = d->checked_active
-				  ? h->pid == d->rec.vmm_pid && h->start_ticks == d->rec.vmm_start
-				  : is_machine_of(h->pid, d->rec.domain);
+		bool another = d->checked_active && (h->pid != d->rec.vmm_pid ||
+							    h->start_ticks != d->rec.vmm_start);
 
-		if (!it || h->mapped_bytes < pml_region_size_bytes(d->host)) {
+		if (another || h->mapped_bytes < pml_region_size_bytes(d->host)) {
 			log_full(LOG_WARNING,
 				&(LogFields){.lease = d->rec.id, .region = d->rec.region},
 				"Process %d (%s) holds region %s as well.", (int)h->pid, h->command,

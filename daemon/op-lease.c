@@ -119,16 +119,8 @@ void lease_watch_vmm(Lease *lease)
 static int domain_run(void *userdata)
 {
 	LeaseData *d = userdata;
-	int r;
 
-	r = d->ops->lookup(d->virt, d->domain_arg, &d->found, &d->why);
-	if (r != 0)
-		return r;
-	if (!d->found.running)
-		return VIRT_NOT_RUNNING;
-	free(d->why);
-	d->why = NULL;
-	return d->ops->suited(d->virt, d->found.uuid, &d->mem, &d->why);
+	return d->ops->suited(d->virt, d->domain_arg, &d->mem, &d->found, &d->why);
 }
 
 static JobNext virt_failed(Job *job, int r)

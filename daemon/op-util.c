@@ -50,12 +50,15 @@ int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64
 	return collect(m, &req, ret);
 }
 
-int op_find_holders(Manager *m, PmlRegion *region, uint64_t timeout_usec, PmlProof **ret)
+int op_find_holders(Manager *m, PmlRegion *region, const char *domain, uint64_t timeout_usec,
+	PmlProof **ret)
 {
 	PmlProofRequest req = {
 		.region = region,
 		.dax = m->dax,
 		.once = true,
+		/* libvirt src/qemu/qemu_command.c: -uuid */
+		.argument = domain,
 		.deadline_usec = pml_now_usec(CLOCK_MONOTONIC) + timeout_usec,
 	};
 

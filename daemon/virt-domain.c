@@ -142,28 +142,39 @@ static int find(Call *c, const char *domain, char **ret_why)
 	return c->dom ? 0 : call_error(c, ret_why);
 }
 
-static int virt_lookup(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
+/* Finds it, and fills its name and UUID in. */
+static int call_find(Call *c, Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
 {
-	_cleanup_call_ Call c = {0};
 	char uuid[VIR_UUID_STRING_BUFLEN];
-	VirtDomain d = {0};
-	int r, active, state;
+	int r;
 
 	if (!*domain || strlen(domain) >= PML_NAME_LEN)
 		return outcome(VIRT_NO_DOMAIN, ret_why,
 			"A domain's name or UUID has 1 to %d bytes.", PML_NAME_LEN - 1);
-	r = call_connect(&c, v, ret_why);
+	r = call_connect(c, v, ret_why);
 	if (r != 0)
 		return r;
-	r = find(&c, domain, ret_why);
+	r = find(c, domain, ret_why);
 	if (r != 0)
 		return r;
-	if (virDomainGetUUIDString(c.dom, uuid) < 0)
-		return call_error(&c, ret_why);
-	if (PML_STRCPY(d.uuid, uuid) < 0 || PML_STRCPY(d.name, virDomainGetName(c.dom)) < 0)
+	if (virDomainGetUUIDString(c->dom, uuid) < 0)
+		return call_error(c, ret_why);
+	if (PML_STRCPY(ret->uuid, uuid) < 0 || PML_STRCPY(ret->name, virDomainGetName(c->dom)) < 0)
 		return outcome(VIRT_REFUSED, ret_why,
 			"The domain's name has more than %d bytes: rename it (virsh domrename).",
 			PML_NAME_LEN - 1);
+	return 0;
+}
+
+static int virt_lookup(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
+{
+	_cleanup_call_ Call c = {0};
+	VirtDomain d = {0};
+	int r, active, state;
+
+	r = call_find(&c, v, domain, &d, ret_why);
+	if (r != 0)
+		return r;
 	active = virDomainIsActive(c.dom);
 	if (active < 0 || virDomainGetState(c.dom, &state, NULL, 0) < 0)
 		return call_error(&c, ret_why);
@@ -175,18 +186,22 @@ static int virt_lookup(Virt *v, const char *domain, VirtDomain *ret, char **ret_
 
 /* --- memory devices --- */
 
-static int virt_suited(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
+static int virt_suited(
+	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
 {
 	_cleanup_(xmlp) char *xml = NULL;
 	_cleanup_call_ Call c = {0};
 	int r;
 
-	r = call_begin(&c, v, uuid, ret_why);
+	r = call_find(&c, v, domain, ret, ret_why);
+	/* Its state is in the description: libvirt is asked as seldom as can be, since a guest's
+	 * owner waits. */
 	if (r == 0)
 		r = call_xml(&c, &xml, ret_why);
 	if (r != 0)
 		return r;
 	r = virt_xml_suited(xml, mem, ret_why);
+	ret->running = r != VIRT_NOT_RUNNING;
 	if (r == VIRT_NOT_RUNNING)
 		return not_running(ret_why);
 	return r == -EBADMSG ? unreadable(ret_why) : r;

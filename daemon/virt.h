@@ -85,11 +85,12 @@ typedef struct VirtOps {
 	/* By UUID or name. 0, NO_DOMAIN, UNAVAILABLE, REFUSED. */
 	int (*lookup)(Virt *v, const char *domain, VirtDomain *ret, char **ret_why);
 	/*
-	 * Can the running machine take this nvdimm now: running, KVM, nvdimm=on, a NUMA cell,
+	 * Finds the domain by UUID or name, and says: can the running machine take this nvdimm now: running, KVM, nvdimm=on, a NUMA cell,
 	 * maxMemory, a free slot, ACPI, and nothing that pins its memory. 0, NO_DOMAIN,
 	 * NOT_RUNNING, UNSUITED, PINNED, UNAVAILABLE, REFUSED.
 	 */
-	int (*suited)(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why);
+	int (*suited)(Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret,
+		char **ret_why);
 	/*
 	 * Hot-plugs (live only). 0: the domain has it. UNAVAILABLE: nothing was asked of libvirt;
 	 * AMBIGUOUS: it may have it, or get it yet. NO_DOMAIN, NOT_RUNNING, REFUSED, BUSY: it has

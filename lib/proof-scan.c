@@ -422,6 +422,29 @@ static int scan_tasks(Scan *s, int dir_fd, pid_t pid, const ProofStat *st)
 	return foreach_number(tasks, s->tasks, &in, on_thread);
 }
 
+/* What is longer than the buffer, or cannot be read, may have it: it is looked at. */
+static bool may_have_argument(Scan *s, int dir_fd, const char *argument)
+{
+	_cleanup_close_ int fd = openat(dir_fd, "cmdline", O_RDONLY | O_CLOEXEC);
+	const char *end = s->maps, *p = s->maps;
+	ssize_t n;
+
+	if (fd < 0)
+		return !has_ended(errno);
+	do {
+		n = read(fd, s->maps + (end - s->maps),
+			PROOF_BUFFER_BYTES - 1 - (size_t)(end - s->maps));
+		end += n > 0 ? n : 0;
+	} while (n > 0);
+	if (n < 0 || end == s->maps + PROOF_BUFFER_BYTES - 1)
+		return true;
+	s->maps[end - s->maps] = 0;
+	for (; p < end; p += strlen(p) + 1)
+		if (strcmp(p, argument) == 0)
+			return true;
+	return false;
+}
+
 static int on_process(void *userdata, int dir, const char *name)
 {
 	pid_t pid = (pid_t)strtol(name, NULL, 10);
@@ -438,6 +461,8 @@ static int on_process(void *userdata, int dir, const char *name)
 	dir_fd = openat(dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir_fd < 0)
 		return has_ended(errno) ? 0 : -errno;
+	if (s->pass->argument && !may_have_argument(s, dir_fd, s->pass->argument))
+		return 0;
 	for (int i = 0; i < PROOF_PROCESS_RETRIES; i++) {
 		s->pass->n_files = before;
 		s->denied = s->changed = false;

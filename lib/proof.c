@@ -304,7 +304,11 @@ static void explain_refs(PmlProof *p, const Evidence *e, const ProofPass *pass)
  */
 static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 {
-	ProofPass passes[2] = {{.maps_only = e->req->once}, {.maps_only = e->req->once}};
+	ProofPass look = {
+		.maps_only = e->req->once,
+		.argument = e->req->once ? e->req->argument : NULL,
+	};
+	ProofPass passes[2] = {look, look};
 	ProofPass *before = &passes[0], *after = &passes[1];
 	int r;
 

@@ -46,12 +46,10 @@ typedef struct PmlProofRequest {
 		       fence */
 	bool once; /* one look at mappings alone: who has it mapped; nothing is settled by it, never
 		      CLEAR */
+	const char *argument; /* with `once`: look only at processes that were started with exactly
+				 this argument; NULL: at all */
 	uint64_t deadline_usec; /* CLOCK_MONOTONIC; when passed, the verdict is what was found, at
 				   best "could not be excluded" */
-				/*
-				 * Device numbers of other device-dax regions whose open files may explain module references
-				 * are found			 by the scan itself: every file of the same module counts.
-				 */
 } PmlProofRequest;
 
 /* One process that holds the region. Strings are the proof's. */

@@ -104,15 +104,17 @@ static int fake_lookup(Virt *v, const char *domain, VirtDomain *ret, char **ret_
 	return domain_read(domain, ret);
 }
 
-static int fake_suited(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
+static int fake_suited(
+	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
 {
-	VirtDomain d;
 	int r;
 
-	if (scripted("suited", uuid, &r, ret_why))
+	if (scripted("suited", domain, &r, ret_why))
 		return r;
-	r = domain_read(uuid, &d);
-	return r == 0 && !d.running ? VIRT_NOT_RUNNING : r;
+	if (!v->connected)
+		return VIRT_UNAVAILABLE;
+	r = domain_read(domain, ret);
+	return r == 0 && !ret->running ? VIRT_NOT_RUNNING : r;
 }
 
 static int fake_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)

@@ -145,7 +145,8 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 		const WorldDomain *d = &world->domains[i];
 		size_t n = strlen(holders);
 
-		if (!d->mapped || !alive(d))
+		if (!d->mapped || !alive(d) ||
+			(req->argument && strcmp(req->argument, d->uuid) != 0))
 			continue;
 		(void)snprintf(holders + n, sizeof(holders) - n,
 			"%s{\"pid\":%d,\"start_ticks\":%llu,\"command\":\"qemu\",\"cgroup\":\"\",\"unit\":\"\",\"descriptors\":1,"
@@ -282,9 +283,12 @@ static int virt_lookup(Virt *v, const char *name, VirtDomain *ret, char **ret_wh
 	return 0;
 }
 
-static int virt_suited(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
+static int virt_suited(
+	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
 {
-	return 0;
+	int r = virt_lookup(v, domain, ret, ret_why);
+
+	return r == 0 && !ret->running ? VIRT_NOT_RUNNING : r;
 }
 
 static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)

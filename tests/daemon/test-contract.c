@@ -208,7 +208,7 @@ static int setup(void **state)
 	sd_bus_message_unref(region);
 	sd_bus_message_unref(adopt);
 	harness_write(&h, DOMAIN_UUID, "vm1 running\n");
-	harness_fifo(&h, "lookup.hang");
+	harness_fifo(&h, "suited.hang");
 	*state = &h;
 	return 0;
 }

@@ -42,6 +42,7 @@ typedef struct Fake {
 	unsigned n_refs_calls;
 	bool refs_move; /* another count at every look */
 	bool once;
+	const char *argument;
 } Fake;
 
 static inline int fake_binding(void *userdata, const PmlRegion *r, PmlBinding *ret)
@@ -99,6 +100,7 @@ static inline PmlProof *collect_until(Fake *f, dev_t devno, bool probe, uint64_t
 		.rung = "unbind",
 		.probe = probe,
 		.once = f->once,
+		.argument = f->argument,
 		.deadline_usec = deadline_usec,
 	};
 	int r = proof_collect_with(&req, &hooks, &p);

@@ -46,6 +46,21 @@ static void test_one_look(void **state)
 	assert_null(holder_of(p, getpid()));
 	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
 	pml_proof_free(p);
+
+	/* A fork is shown with our arguments. */
+	f.argument = program_invocation_name;
+	p = collect(&f, DEV_MAPS);
+	assert_non_null(holder_of(p, c.pid));
+	pml_proof_free(p);
+	f.argument = program_invocation_short_name;
+	p = collect(&f, DEV_MAPS);
+	assert_null(holder_of(p, c.pid));
+	pml_proof_free(p);
+	/* What is to be evidence looks at all. */
+	f.once = false;
+	p = collect(&f, DEV_MAPS);
+	assert_non_null(holder_of(p, c.pid));
+	pml_proof_free(p);
 	end(c);
 	close(fd);
 }

@@ -229,10 +229,15 @@ static void test_memory(void **state)
 	Fixture *f = *state;
 	_cleanup_free_ char *unsuited = NULL, *refused = NULL, *off = NULL, *off2 = NULL;
 	VirtMemory bad = region;
+	VirtDomain dom = {0};
 	char *why = NULL;
 	bool has = true;
 
-	assert_int_equal(ops->suited(f->virt, f->uuid, &region, &unsuited), VIRT_UNSUITED);
+	assert_int_equal(ops->suited(f->virt, "test", &region, &dom, &unsuited), VIRT_UNSUITED);
+	assert_string_equal(dom.uuid, f->uuid);
+	assert_string_equal(dom.name, "test");
+	free(TAKE_PTR(unsuited));
+	assert_int_equal(ops->suited(f->virt, f->uuid, &region, &dom, &unsuited), VIRT_UNSUITED);
 	assert_non_null(strstr(unsuited, "type='kvm'"));
 	assert_int_equal(ops->attach(f->virt, f->uuid, &region, &refused), VIRT_REFUSED);
 	assert_non_null(strstr(refused, "libvirt refused"));
@@ -243,7 +248,7 @@ static void test_memory(void **state)
 	assert_null(why);
 
 	assert_int_equal(virDomainDestroy(f->dom), 0);
-	assert_int_equal(ops->suited(f->virt, f->uuid, &region, &off), VIRT_NOT_RUNNING);
+	assert_int_equal(ops->suited(f->virt, f->uuid, &region, &dom, &off), VIRT_NOT_RUNNING);
 	assert_int_equal(ops->attach(f->virt, f->uuid, &region, &off2), VIRT_NOT_RUNNING);
 	has = true;
 	assert_int_equal(ops->has_device(f->virt, f->uuid, &region, &has, &why), 0);
@@ -256,10 +261,11 @@ static void test_memory_unknown_domain(void **state)
 	static const char nobody[] = "00000000-0000-0000-0000-000000000001";
 	_cleanup_free_ char *a = NULL, *b = NULL;
 	Fixture *f = *state;
+	VirtDomain dom;
 	char *why = NULL;
 	bool has = true;
 
-	assert_int_equal(ops->suited(f->virt, nobody, &region, &a), VIRT_NO_DOMAIN);
+	assert_int_equal(ops->suited(f->virt, nobody, &region, &dom, &a), VIRT_NO_DOMAIN);
 	assert_int_equal(ops->attach(f->virt, nobody, &region, &b), VIRT_NO_DOMAIN);
 	assert_int_equal(ops->has_device(f->virt, nobody, &region, &has, &why), 0);
 	assert_false(has);
@@ -378,7 +384,7 @@ static void assert_unavailable(Fixture *f)
 	assert_false(ops->connected(f->virt));
 	assert_int_equal(ops->lookup(f->virt, uuid, &dom, &a), VIRT_UNAVAILABLE);
 	assert_non_null(strstr(a, "libvirtd"));
-	assert_int_equal(ops->suited(f->virt, uuid, &region, &b), VIRT_UNAVAILABLE);
+	assert_int_equal(ops->suited(f->virt, uuid, &region, &dom, &b), VIRT_UNAVAILABLE);
 	assert_int_equal(ops->attach(f->virt, uuid, &region, &c), VIRT_UNAVAILABLE);
 	assert_int_equal(ops->has_device(f->virt, uuid, &region, &has, &d), VIRT_UNAVAILABLE);
 	assert_int_equal(ops->pause(f->virt, uuid, before, f, &e), VIRT_UNAVAILABLE);
