@@ -79,6 +79,7 @@ static JobNext undo_done(Job *job, int r)
 	}
 	log_warning("The lease %s could not be undone yet: %s. Trying again.",
 		job->lease->record.id, strerror(-r));
+	job_set_progress(job, "waiting for the ledger's disk", 0);
 	r = try_later(job, "undo");
 	return r < 0 ? op_fail(job, r, "wait for the ledger's disk") : JOB_WAIT;
 }

@@ -58,6 +58,7 @@ count_unit()
 		esac
 	fi
 	jq -r '"\(.name): \(.result), \(.duration * 100 | round / 100) s"' <<<"$entry"
+	sed -n 's/^# table: /    /p' "$output"
 	case $result in
 	OK | SKIP) [ -n "$why" ] || return 0 ;;
 	esac
@@ -130,6 +131,8 @@ main()
 	'' | all | unit | lab) ;;
 	*) die "./run test [unit|lab|all]" ;;
 	esac
+	# Every point where a fault is tried, in the place of a sample.
+	[ "${1:-}" != all ] || export PMEMLEASE_TEST_STRIDE=1
 	[ "${1:-}" = lab ] || unit_tests
 	[ "${1:-}" = unit ] || lab_tests "$top"/tests/lab/[0-9]*.sh
 	[ "${1:-}" != all ] || lab_tests "$top"/tests/lab/long/*.sh

@@ -315,6 +315,8 @@ static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **
 			alive(&world->domains[i]))
 			world->violations++;
 	d->mapped = true;
+	if (world->eager_guests)
+		world_write((int)(d - world->domains));
 	return 0;
 }
 

@@ -46,6 +46,7 @@ typedef struct World {
 	atomic_int ledger_error; /* errno of every write */
 	atomic_int unreadable;	 /* so many times the ledger cannot be read */
 	atomic_bool ledger_hangs;
+	atomic_bool eager_guests; /* write as soon as they reach the memory */
 	atomic_int hang_in_write; /* 1: the next write finds the disk hung, 2: the one after it */
 	atomic_char bytes;	  /* what the memory holds: 0, or a tenant's letter */
 	WorldDomain domains[2];

@@ -2,14 +2,27 @@
 
 #include "failing-vfs.h"
 
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
+#define SECTOR_BYTES 512
+
 FailingDisk failing_disk = {.countdown = -1};
+
+typedef struct Content {
+	unsigned char *bytes;
+	sqlite3_int64 size_bytes;
+} Content;
 
 typedef struct FailingFile {
 	sqlite3_file base;
 	sqlite3_file *real; /* right behind this structure */
+	struct FailingFile *next;
+	Content durable; /* when it was opened or synced last */
 } FailingFile;
+
+static FailingFile *files;
 
 static sqlite3_vfs *real_vfs(void)
 {
@@ -19,6 +32,63 @@ static sqlite3_vfs *real_vfs(void)
 static sqlite3_file *real_file(sqlite3_file *f)
 {
 	return ((FailingFile *)f)->real;
+}
+
+static Content read_all(FailingFile *f)
+{
+	Content c = {};
+
+	if (f->real->pMethods->xFileSize(f->real, &c.size_bytes) != SQLITE_OK)
+		abort();
+	c.bytes = calloc(1, (size_t)c.size_bytes + SECTOR_BYTES);
+	if (!c.bytes ||
+		f->real->pMethods->xRead(f->real, c.bytes, (int)c.size_bytes, 0) != SQLITE_OK)
+		abort();
+	return c;
+}
+
+static void is_durable(FailingFile *f)
+{
+	free(f->durable.bytes);
+	f->durable = read_all(f);
+}
+
+/* The same for the same seed, so that a failure can be looked at again. */
+static bool survives(unsigned seed, sqlite3_int64 sector, unsigned file)
+{
+	uint32_t x = seed * 2654435761U ^ (uint32_t)sector * 40503U ^ file * 97U;
+
+	x ^= x >> 15;
+	x *= 2246822519U;
+	x ^= x >> 13;
+	return seed != 0 && (x & 1);
+}
+
+void failing_disk_power_cut(unsigned seed)
+{
+	unsigned n = 0;
+
+	for (FailingFile *f = files; f; f = f->next, n++) {
+		Content now = read_all(f), *old = &f->durable;
+		/* Its length is in one place of the disk, too. */
+		bool new_size = survives(seed, -1, n);
+		sqlite3_int64 end = new_size ? now.size_bytes : old->size_bytes;
+
+		for (sqlite3_int64 at = 0; at < end; at += SECTOR_BYTES) {
+			static const unsigned char nothing[SECTOR_BYTES];
+			int length = end - at < SECTOR_BYTES ? (int)(end - at) : SECTOR_BYTES;
+			const unsigned char *from =
+				at < old->size_bytes ? old->bytes + at : nothing;
+
+			if (at < now.size_bytes && survives(seed, at / SECTOR_BYTES, n))
+				from = now.bytes + at;
+			if (f->real->pMethods->xWrite(f->real, from, length, at) != SQLITE_OK)
+				abort();
+		}
+		if (f->real->pMethods->xTruncate(f->real, end) != SQLITE_OK)
+			abort();
+		free(now.bytes);
+	}
 }
 
 /* Nonzero when this operation fails, with its own code in the place of a plain SQLITE_IOERR. */
@@ -31,11 +101,25 @@ static int broken(int own)
 		failing_disk.countdown--;
 		return 0;
 	}
+	if (failing_disk.once)
+		failing_disk.countdown = -1;
 	return failing_disk.error == SQLITE_IOERR || own == SQLITE_IOERR_FSYNC ? own : SQLITE_FULL;
+}
+
+static void end_here(void)
+{
+	if (failing_disk.end)
+		failing_disk.end();
 }
 
 static int ff_close(sqlite3_file *f)
 {
+	for (FailingFile **i = &files; *i; i = &(*i)->next)
+		if (&(*i)->base == f) {
+			*i = (*i)->next;
+			break;
+		}
+	free(((FailingFile *)f)->durable.bytes);
 	return real_file(f)->pMethods->xClose(real_file(f));
 }
 
@@ -51,6 +135,7 @@ static int ff_write(sqlite3_file *f, const void *buf, int n, sqlite3_int64 at)
 	if (rc) {
 		/* A disk may have taken half of it. */
 		real_file(f)->pMethods->xWrite(real_file(f), buf, n / 2, at);
+		end_here();
 		return rc;
 	}
 	return real_file(f)->pMethods->xWrite(real_file(f), buf, n, at);
@@ -60,6 +145,8 @@ static int ff_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
 	int rc = broken(SQLITE_IOERR_TRUNCATE);
 
+	if (rc)
+		end_here();
 	return rc ? rc : real_file(f)->pMethods->xTruncate(real_file(f), size);
 }
 
@@ -67,7 +154,13 @@ static int ff_sync(sqlite3_file *f, int flags)
 {
 	int rc = broken(SQLITE_IOERR_FSYNC);
 
-	return rc ? rc : real_file(f)->pMethods->xSync(real_file(f), flags);
+	if (rc)
+		end_here();
+	else
+		rc = real_file(f)->pMethods->xSync(real_file(f), flags);
+	if (rc == SQLITE_OK)
+		is_durable((FailingFile *)f);
+	return rc;
 }
 
 static int ff_size(sqlite3_file *f, sqlite3_int64 *ret)
@@ -130,15 +223,22 @@ static int fv_open(sqlite3_vfs *v, sqlite3_filename name, sqlite3_file *f, int f
 	ff->base.pMethods = NULL;
 	ff->real = (sqlite3_file *)(ff + 1);
 	rc = real_vfs()->xOpen(real_vfs(), name, ff->real, flags, ret);
-	if (rc == SQLITE_OK)
-		ff->base.pMethods = &methods;
-	return rc;
+	if (rc != SQLITE_OK)
+		return rc;
+	ff->base.pMethods = &methods;
+	ff->durable = (Content){};
+	is_durable(ff);
+	ff->next = files;
+	files = ff;
+	return SQLITE_OK;
 }
 
 static int fv_delete(sqlite3_vfs *v, const char *name, int sync)
 {
 	int rc = broken(SQLITE_IOERR_DELETE);
 
+	if (rc)
+		end_here();
 	return rc ? rc : real_vfs()->xDelete(real_vfs(), name, sync);
 }
 
