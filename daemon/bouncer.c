@@ -15,6 +15,9 @@
 #define POLKIT_USEC		(25 * USEC_PER_SEC)
 #define ACTIONS_MAX		2
 
+/* In the place of an action: nobody is asked, and nobody but root may. */
+#define ROOT_ONLY "root"
+
 typedef struct Actions {
 	const char *list[ACTIONS_MAX];
 	unsigned n;
@@ -55,6 +58,7 @@ static const Entry entries[] = {
 	{PML_IF_MANAGER, "ListJobs", NULL, true, manager_bus_list_jobs, NULL},
 	{PML_IF_MANAGER, "History", PML_ACTION_INSPECT, false, manager_bus_history, NULL},
 	{PML_IF_MANAGER, "Reload", PML_ACTION_MANAGE, false, manager_bus_reload, NULL},
+	{PML_IF_MANAGER, "Grant", ROOT_ONLY, false, manager_bus_grant, NULL},
 	{PML_IF_REGION, "Evict", PML_ACTION_EVICT, false, region_bus_evict, NULL},
 	{PML_IF_REGION, "Scrub", PML_ACTION_SCRUB, false, region_bus_scrub, NULL},
 	{PML_IF_REGION, "Adopt", PML_ACTION_ADOPT, false, region_bus_adopt, NULL},
@@ -210,7 +214,8 @@ int pending_set_uid(struct Pending *p, uint32_t uid)
 	for (const struct Pending *o = p->manager->pending; o; o = o->next)
 		if (o != p && o->uid_known && o->uid == uid)
 			n++;
-	if (n >= p->manager->config.max_pending_per_uid)
+	/* Of root, each hook of a host that starts many machines at once is one. */
+	if (uid != p->manager->config.trusted_uid && n >= p->manager->config.max_pending_per_uid)
 		return -EDQUOT;
 	p->uid = uid;
 	p->uid_known = true;
@@ -342,6 +347,13 @@ static void ask(struct Pending *p)
 
 	if (p->uid == p->manager->config.trusted_uid || p->action >= p->actions.n) {
 		handle(p);
+		return;
+	}
+	if (strcmp(p->actions.list[p->action], ROOT_ONLY) == 0) {
+		r = bus_error(&error, SD_BUS_ERROR_ACCESS_DENIED,
+			"Only root's libvirt (qemu:///system) may ask for a machine's memory: domains of qemu:///session are not lent "
+			"any.");
+		refuse(p, r, &error);
 		return;
 	}
 	p->slot = sd_bus_slot_unref(p->slot);

@@ -116,6 +116,7 @@ int manager_bus_list_regions(Manager *m, sd_bus_message *call, uint32_t uid, sd_
 int manager_bus_list_leases(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_list_jobs(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_history(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
+int manager_bus_grant(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_reload(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int region_bus_scrub(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);

@@ -31,6 +31,12 @@ typedef struct Config {
 	uint32_t
 		trusted_uid; /* is allowed everything without asking polkit: 0; tests set another */
 
+	/* Of machines that start. libvirt's hook waits for longer than the first two and a proof
+	 * together (hook/hook.c). */
+	uint64_t grant_timeout_usec;   /* 20 s: for a region that is on its way to be free */
+	uint64_t reserve_timeout_usec; /* 5 s: and for the ledger */
+	uint64_t start_timeout_usec;   /* 60 s: how long a machine is taken to be starting */
+
 	/* From the files. */
 	char libvirt_uri[CONFIG_URI_MAX]; /* "qemu:///system"; a change wants a restart */
 	bool debug;

@@ -18,6 +18,9 @@ typedef struct LeaseData {
 	bool checked_active; /* after a restart: an active lease, looked at again */
 	sd_event_source *timer;
 	uint64_t retry_usec;
+	struct Grant *grant; /* of op_grant_kind: who waits for it, or NULL */
+	bool refused;	     /* the machine is not started: the job's error says why */
+	bool started;	     /* libvirt says that the machine's process runs */
 
 	/* --- read and written by the steps' run --- */
 	char domain_arg[PML_NAME_LEN];
@@ -35,6 +38,24 @@ typedef struct LeaseData {
 	bool has_device;
 	bool mapped;
 } LeaseData;
+
+/* Steps that op_grant_kind has in common with op_lease_kind: op-lease.c. */
+JobNext lease_step_holders_prepare(Job *job);
+JobNext lease_step_holders_done(Job *job, int r);
+JobNext lease_step_reserve_prepare(Job *job);
+JobNext lease_step_write_done(Job *job, int r);
+JobNext lease_step_attaching_prepare(Job *job);
+JobNext lease_step_check_prepare(Job *job);
+JobNext lease_step_check_done(Job *job, int r);
+JobNext lease_step_active_done(Job *job, int r);
+void lease_finished(Job *job, bool success);
+
+/* May this owner have what lies in the region? 0, or 1 with *err. */
+int lease_check_owner(const Region *region, const char *owner, OpError *err);
+/* Fills the record of a new lease (all but its policies), and mem; owner NULL: given later. 0, 1
+ * with *err, negative errno. */
+int lease_fill_record(LeaseData *d, const Manager *m, const Region *region, const char *domain,
+	const char *owner, uint32_t uid, OpError *err);
 
 LeaseData *lease_data_new(Manager *m, Region *region);
 void lease_data_free(void *data);

@@ -70,6 +70,8 @@ const sd_bus_vtable manager_vtable[] = {
 		SD_BUS_RESULT("a(xtssssss)", rows), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bouncer_method,
 		SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Grant", SD_BUS_ARGS("s", domain_xml, "s", phase), SD_BUS_NO_RESULT,
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("t", id, "o", job, "s", kind), 0),
 	SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
 		SD_BUS_ARGS("t", id, "o", job, "o", subject, "s", result, "s", error, "s", message),
@@ -379,6 +381,42 @@ int manager_bus_reload(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_er
 	r = pending_set_uid(p, uid);
 	if (r >= 0)
 		r = manager_reload(m, reload_done, p);
+	if (r < 0) {
+		pending_remove(p);
+		return bus_op_error(error, r, NULL);
+	}
+	return 0;
+}
+
+static void grant_done(void *userdata, const OpError *err)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	struct Pending *p = userdata;
+
+	if (err)
+		bus_reply_failure(pending_call(p), bus_op_error(&error, 1, err), &error);
+	else
+		(void)sd_bus_reply_method_return(pending_call(p), NULL);
+	pending_remove(p);
+}
+
+int manager_bus_grant(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
+{
+	const char *xml, *phase;
+	struct Pending *p;
+	int r;
+
+	r = sd_bus_message_read(call, "ss", &xml, &phase);
+	if (r >= 0)
+		r = bus_check_text(error, "phase", phase, 64, false);
+	if (r < 0)
+		return r;
+	r = pending_add(m, call, &p);
+	if (r < 0)
+		return bus_op_error(error, r, NULL);
+	r = pending_set_uid(p, uid);
+	if (r >= 0)
+		r = op_grant(m, xml, phase, grant_done, p);
 	if (r < 0) {
 		pending_remove(p);
 		return bus_op_error(error, r, NULL);

@@ -77,6 +77,7 @@ Manager *manager_free(Manager *m)
 		m->virt = m->virt_ops->free(m->virt);
 	busy = m->exec && executors_close(m->exec);
 	m->exec = executors_free(m->exec);
+	grants_free_all(m);
 	uevent_stop(m);
 	sd_event_source_disable_unref(m->read_again);
 	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);
@@ -93,6 +94,7 @@ Manager *manager_free(Manager *m)
 	closep(&m->marks_fd);
 	free(m->extents);
 	config_clear(&m->config);
+	free(m->managed);
 	sd_event_unref(m->event);
 	/* A fence or a proof goes on to the process's end, by what it finds here. */
 	if (!busy)
@@ -210,11 +212,16 @@ static void regions_react(Manager *m)
 	}
 }
 
-static int take_inventory(Manager *m, PmlInventory *inv)
+static int take_inventory(Manager *m, PmlInventory *inv, bool at_start)
 {
+	int r;
+
 	pml_inventory_free(m->inventory);
 	m->inventory = inv;
-	return regions_merge(m, inv);
+	r = regions_merge(m, inv);
+	if (r >= 0)
+		managed_update(m, at_start);
+	return r;
 }
 
 static int scan_begin(Manager *m);
@@ -227,7 +234,7 @@ static void scan_done(void *userdata, int r)
 
 	m->rescan_running = false;
 	if (r >= 0)
-		r = take_inventory(m, s->inventory);
+		r = take_inventory(m, s->inventory, false);
 	free(s);
 	if (r < 0)
 		log_error("Cannot scan the host: %s.", strerror(-r));
@@ -355,7 +362,7 @@ static int load(Manager *m)
 		log_error("Cannot scan the host: %s.", strerror(-r));
 		return r;
 	}
-	return take_inventory(m, inv);
+	return take_inventory(m, inv, true);
 }
 
 static void on_virt(void *userdata, const VirtEvent *ev)

@@ -76,7 +76,9 @@ struct Lease {
 	 * disk's. */
 	bool marked;
 	PmlLeaseState mark;
-	bool gone; /* released or never recorded: freed when no job has it */
+	bool start_over; /* libvirt has said that the machine's process is gone: nothing of a start
+			    is left that could reach the region */
+	bool gone;	 /* released or never recorded: freed when no job has it */
 	bool on_bus;
 };
 
@@ -115,6 +117,8 @@ struct Manager {
 	bool bus_ready; /* the name is ours */
 	struct AfterFence
 		*after_fence; /* machines that libvirt has yet to pause or destroy: after-fence.c */
+	char *managed;	      /* the list for libvirt's hook, as it was written last */
+	struct Grant *grants; /* machines that wait to be started: grant.c */
 	int uevent_fd;
 	sd_event_source *uevent_source;
 	void (*on_ready)(Manager *m); /* main.c: the bus name is there, or the bus is not */
@@ -225,6 +229,12 @@ char **region_obstacles_free(char **l);
 /* 0, or 1 with the first obstacle as a named error; everything but the owner's question (NotClean)
  * is in it. */
 int region_leasable(const Region *r, OpError *err);
+
+/* --- managed.c --- */
+
+/* After a scan: the list of devices that libvirt's hook keeps machines from while the daemon is
+ * down. at_start: before there is a loop. */
+void managed_update(Manager *m, bool at_start);
 
 /* --- lease.c --- */
 

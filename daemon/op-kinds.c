@@ -5,6 +5,7 @@
 
 const JobKind *const job_kinds[] = {
 	&op_lease_kind,
+	&op_grant_kind,
 	&op_evict_kind,
 	&op_release_kind,
 	&op_settle_kind,

@@ -45,7 +45,7 @@ static int refuse(Manager *m, Region *region, uint32_t uid, OpError *err)
 	return 0;
 }
 
-static int fill_record(LeaseData *d, const Manager *m, const Region *region, const char *domain,
+int lease_fill_record(LeaseData *d, const Manager *m, const Region *region, const char *domain,
 	const char *owner, uint32_t uid, OpError *err)
 {
 	PmlLeaseRecord *rec = &d->rec;
@@ -93,7 +93,7 @@ int op_lease_start(Manager *m, Region *region, const char *domain, const char *o
 	d = lease_data_new(m, region);
 	if (!d)
 		return -ENOMEM;
-	r = fill_record(d, m, region, domain, owner, uid, err);
+	r = lease_fill_record(d, m, region, domain, owner, uid, err);
 	d->rec.on_end = on_end;
 	d->rec.after_fence = after_fence;
 	if (r == 0)

@@ -17,7 +17,8 @@
 
 bool lease_job_replaceable(const Job *job)
 {
-	return job && (job->kind == &op_lease_kind || job->kind == &op_recover_kind);
+	return job && (job->kind == &op_lease_kind || job->kind == &op_grant_kind ||
+			      job->kind == &op_recover_kind);
 }
 
 bool lease_job_yield(Job *job)
@@ -161,8 +162,7 @@ static JobNext virt_failed(Job *job, int r)
 	return JOB_FAIL;
 }
 
-/* May this owner have what lies in the region? */
-static int check_owner(const Region *region, const char *owner, OpError *err)
+int lease_check_owner(const Region *region, const char *owner, OpError *err)
 {
 	switch (region->record.content) {
 	case PML_CONTENT_BLANK:
@@ -233,7 +233,7 @@ static JobNext domain_done(Job *job, int r)
 	(void)PML_STRCPY(d->rec.domain_name, d->found.name);
 	if (!d->owner_given)
 		(void)PML_STRCPY(d->rec.owner, d->found.uuid);
-	if (check_owner(job->region, d->rec.owner, &err) != 0)
+	if (lease_check_owner(job->region, d->rec.owner, &err) != 0)
 		return fail_with(job, &err);
 	job->lease->record = d->rec;
 	lease_changed(job->lease);
@@ -242,7 +242,7 @@ static JobNext domain_done(Job *job, int r)
 
 /* --- holders --- */
 
-static JobNext holders_prepare(Job *job)
+JobNext lease_step_holders_prepare(Job *job)
 {
 	job_set_progress(job, "looking for holders", 0.15);
 	return JOB_NEXT;
@@ -266,7 +266,7 @@ static JobNext node_failed(Job *job, int r)
 	return JOB_FAIL;
 }
 
-static JobNext holders_done(Job *job, int r)
+JobNext lease_step_holders_done(Job *job, int r)
 {
 	const LeaseData *d = job->data;
 
@@ -285,7 +285,7 @@ static JobNext holders_done(Job *job, int r)
 
 /* --- reserve, attaching --- */
 
-static JobNext reserve_prepare(Job *job)
+JobNext lease_step_reserve_prepare(Job *job)
 {
 	LeaseData *d = job->data;
 	OpError err;
@@ -293,7 +293,7 @@ static JobNext reserve_prepare(Job *job)
 	int r;
 
 	/* Time has passed since the start: once more, on what is known now. */
-	if (check_owner(job->region, d->rec.owner, &err) != 0)
+	if (lease_check_owner(job->region, d->rec.owner, &err) != 0)
 		return fail_with(job, &err);
 	if (job->region->record.use != PML_USE_FREE || !job->region->host ||
 		!pml_extent_equal(&job->region->extent, &d->rec.extent)) {
@@ -315,7 +315,7 @@ static JobNext reserve_prepare(Job *job)
 	return JOB_NEXT;
 }
 
-static JobNext write_done(Job *job, int r)
+JobNext lease_step_write_done(Job *job, int r)
 {
 	LeaseData *d = job->data;
 
@@ -335,7 +335,7 @@ static JobNext write_done(Job *job, int r)
 	return JOB_NEXT;
 }
 
-static JobNext attaching_prepare(Job *job)
+JobNext lease_step_attaching_prepare(Job *job)
 {
 	LeaseData *d = job->data;
 	PmlTxn *txn;
@@ -401,7 +401,7 @@ static JobNext attach_done(Job *job, int r)
 
 /* --- check, active --- */
 
-static JobNext check_prepare(Job *job)
+JobNext lease_step_check_prepare(Job *job)
 {
 	if (lease_replaced(job))
 		return JOB_FAIL;
@@ -409,7 +409,7 @@ static JobNext check_prepare(Job *job)
 	return JOB_NEXT;
 }
 
-static JobNext check_done(Job *job, int r)
+JobNext lease_step_check_done(Job *job, int r)
 {
 	LeaseData *d = job->data;
 
@@ -448,12 +448,12 @@ JobNext lease_active_prepare(Job *job)
 	return JOB_NEXT;
 }
 
-static JobNext active_done(Job *job, int r)
+JobNext lease_step_active_done(Job *job, int r)
 {
 	/* Asked too late to be cancelled. */
 	if (r == 0)
 		job->cancelled = false;
-	return write_done(job, r);
+	return lease_step_write_done(job, r);
 }
 
 static int lease_cancel(Job *job)
@@ -468,7 +468,7 @@ static int lease_cancel(Job *job)
 	return 0;
 }
 
-static void lease_finished(Job *job, bool success)
+void lease_finished(Job *job, bool success)
 {
 	LeaseData *d = job->data;
 	Lease *lease = job->lease;
@@ -494,35 +494,35 @@ static const JobStep lease_steps[] = {
 		.run = domain_run,
 		.done = domain_done},
 	{.name = "holders",
-		.prepare = holders_prepare,
+		.prepare = lease_step_holders_prepare,
 		.where = EXEC_WORK,
 		.run = lease_holders_run,
-		.done = holders_done},
+		.done = lease_step_holders_done},
 	{.name = "reserve",
-		.prepare = reserve_prepare,
+		.prepare = lease_step_reserve_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
-		.done = write_done},
+		.done = lease_step_write_done},
 	{.name = "attaching",
-		.prepare = attaching_prepare,
+		.prepare = lease_step_attaching_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
-		.done = write_done},
+		.done = lease_step_write_done},
 	{.name = "attach",
 		.prepare = attach_prepare,
 		.where = EXEC_VIRT,
 		.run = attach_run,
 		.done = attach_done},
 	{.name = "check",
-		.prepare = check_prepare,
+		.prepare = lease_step_check_prepare,
 		.where = EXEC_WORK,
 		.run = lease_check_run,
-		.done = check_done},
+		.done = lease_step_check_done},
 	{.name = "active",
 		.prepare = lease_active_prepare,
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
-		.done = active_done},
+		.done = lease_step_active_done},
 };
 
 const JobKind op_lease_kind = {

@@ -128,8 +128,8 @@ static JobNext ask_done(Job *job, int r)
 	if ((r == VIRT_AMBIGUOUS || r == VIRT_BUSY) && try_later(job, "ask") >= 0)
 		return JOB_WAIT;
 	job_set_error(job, PML_ERROR_FAILED,
-		"Domain %s has no device %s: the attach did not get through.", d->rec.domain_name,
-		d->rec.alias);
+		"Domain %s does not have region %s: neither its attach nor its start got through.",
+		d->rec.domain_name, region_label(d->region));
 	return JOB_FAIL;
 }
 

@@ -321,7 +321,7 @@ static JobNext gate_prepare(Job *job)
 			region_label(job->region));
 		return JOB_FAIL;
 	}
-	if (!lease || lease->record.vmm_pid > 0 ||
+	if (!lease || lease->record.vmm_pid > 0 || lease->start_over ||
 		!pml_streq(lease->record.boot_id, job->manager->boot_id)) {
 		job->skip = true;
 		return JOB_NEXT;

@@ -32,6 +32,17 @@ int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32
 	Job **ret_job, OpError *err);
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err);
 
+/*
+ * A machine starts or stops, says libvirt's hook. domain_xml: what libvirt gave it; phase: the
+ * operation it names (libvirt's hooks.html: "prepare" before a start, "started", "stopped",
+ * "release"…); one that is not known is nothing to us. Answers through done, later, once: NULL
+ * where it may go on. Nothing here waits for libvirt, which waits for us. 0 or negative errno.
+ */
+int op_grant(Manager *m, const char *domain_xml, const char *phase,
+	void (*done)(void *data, const OpError *err), void *data);
+/* At the daemon's end: everybody who waits is refused. */
+void grants_free_all(Manager *m);
+
 /* Proves again, and clears and binds what is proved, where the region waits for that; else does
  * nothing. 0 or negative errno. */
 int op_settle_kick(Region *region);
@@ -58,6 +69,7 @@ void after_fence_free_all(Manager *m);
 void op_watches_free(Region *region);
 
 extern const JobKind op_lease_kind;
+extern const JobKind op_grant_kind;
 extern const JobKind op_evict_kind;
 extern const JobKind op_release_kind;
 extern const JobKind op_settle_kind;

@@ -395,7 +395,8 @@ int virt_xml_has_device(const char *text, const VirtMemory *mem, bool *ret)
 	for (xmlNode *n = xml_is_live(root) ? xml_child(xml_child(root, "devices"), "memory")
 					    : NULL;
 		n && !found; n = xml_sibling(n, "memory"))
-		found = xml_attribute_is(xml_child(n, "alias"), "name", mem->alias) &&
+		found = (!mem->alias[0] ||
+				xml_attribute_is(xml_child(n, "alias"), "name", mem->alias)) &&
 			xml_text_is(xml_child(xml_child(n, "source"), "path"), mem->path);
 	*ret = found;
 	return 0;

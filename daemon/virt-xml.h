@@ -32,7 +32,7 @@ int virt_xml_make_memory(const VirtMemory *mem, char **ret);
 int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why);
 
 /*
- * *ret: a memory device has this alias and this path; false for the definition of a machine that
- * is off. Returns 0, -EBADMSG, -ENOMEM.
+ * *ret: a memory device has this alias ("": any) and this path; false for the definition of a
+ * machine that is off. Returns 0, -EBADMSG, -ENOMEM.
  */
 int virt_xml_has_device(const char *text, const VirtMemory *mem, bool *ret);

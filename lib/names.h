@@ -62,10 +62,11 @@
 /* For a deadline_usec on the bus: what the configuration says. */
 #define PML_DEADLINE_DEFAULT UINT64_MAX
 
-#define PML_STATE_DIR	"/var/lib/pmemlease"
-#define PML_RUNTIME_DIR "/run/pmemlease"
-#define PML_LEDGER_FILE "ledger.sqlite"
-#define PML_MARKS_DIR	"marks"
+#define PML_STATE_DIR	 "/var/lib/pmemlease"
+#define PML_RUNTIME_DIR	 "/run/pmemlease"
+#define PML_LEDGER_FILE	 "ledger.sqlite"
+#define PML_MARKS_DIR	 "marks"
+#define PML_MANAGED_FILE "managed" /* for libvirt's hook: devices, a path a line */
 
 #define PML_ALIAS_PREFIX "ua-pmemlease-" /* libvirt keeps aliases that begin with "ua-" */
 

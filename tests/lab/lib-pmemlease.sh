@@ -63,10 +63,10 @@ qemu_pid()
 }
 
 # A machine without an operating system: enough for everything that the guest itself takes no part in, and up at once.
-# bare_start NAME
-bare_start()
+# bare_define NAME [XML OF FURTHER DEVICES]
+bare_define()
 {
-	local name=$1 uuid
+	local name=$1 more=${2:-} uuid
 
 	uuid=$(guest uuid "$name")
 	truncate -s 2M "/run/$name.nvdimm"
@@ -88,8 +88,26 @@ bare_start()
 		      <source><path>/run/$name.nvdimm</path></source>
 		      <target><size unit='MiB'>2</size><node>0</node></target>
 		    </memory>
+		    $more
 		  </devices>
 		</domain>
 	XML
-	virsh --quiet start "$name"
+}
+
+# bare_start NAME
+bare_start()
+{
+	bare_define "$1"
+	virsh --quiet start "$1"
+}
+
+# A region as a memory device in a domain's XML. region_memory NAME
+region_memory()
+{
+	cat <<-XML
+		<memory model='nvdimm' access='shared'>
+		  <source><path>/dev/$1</path><alignsize unit='KiB'>$(($(region_get "$1" Align) / 1024))</alignsize><pmem/></source>
+		  <target><size unit='KiB'>$(($(region_get "$1" Size) / 1024))</size><node>0</node></target>
+		</memory>
+	XML
 }

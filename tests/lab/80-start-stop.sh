@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Machines that have a region in their own XML: libvirt's hook has the daemon grant it at the start, refuses in a sentence that
+# reaches virsh, and stands in nobody's way.
+# shellcheck source=tests/lab/lib.sh
+. ./lib.sh
+# shellcheck source=tests/lab/lib-pmemlease.sh
+. ./lib-pmemlease.sh
+
+dax=$(lab-region 64M)
+wait_region 20 "$dax" Presence online
+uuid=$(guest uuid b1)
+
+lease_is()
+{
+	[ "$(lease_get "$dax" State)" = "$1" ]
+}
+
+# --- a start is granted, or refused with the reason ---
+bare_define b1 "$(region_memory "$dax")"
+like "$(refusal virsh start b1)" "holds data of unknown origin|Nobody knows whose data" "a foreign region: refused, and virsh says why"
+like "$(refusal virsh start b1)" "adopt" "and what to do"
+pmemlease adopt "$dax" "$uuid" >/dev/null
+succeeds "adopted: the machine starts" virsh --quiet start b1
+succeeds "the lease is active" lease_is active
+is "$(lease_get "$dax" DomainName)" b1 "it is the machine's"
+is "$(lease_get "$dax" Owner)" "$uuid" "with its own data"
+succeeds "QEMU maps the region" grep -q "/dev/$dax" "/proc/$(qemu_pid b1)/maps"
+bare_define b2 "$(region_memory "$dax")"
+like "$(refusal virsh start b2)" "lent to b1" "another machine is refused, and told who has it"
+
+# --- libvirtd comes and goes ---
+systemctl restart libvirtd.service
+is "$(virsh domstate b1 | head -n 1)" running "restarting libvirtd leaves the machine alone"
+succeeds "and the lease" lease_is active
+
+# --- the daemon is down ---
+bare_define b3
+systemctl mask --runtime --now pmemleased.service 2>/dev/null
+systemctl restart libvirtd.service
+is "$(virsh domstate b1 | head -n 1)" running "also while the daemon is down: reconnect is never refused"
+like "$(refusal virsh start b2)" "pmemleased does not answer" "daemon down: a machine with a managed region is refused"
+succeeds "daemon down: another starts" virsh --quiet start b3
+virsh --quiet destroy b3
+systemctl unmask --runtime pmemleased.service
+systemctl start pmemleased.service
+succeeds "the daemon is back: the lease goes on" wait_for 20 lease_is active
+
+# --- its end frees the region, and the next start finds it free ---
+virsh --quiet destroy b1
+succeeds "started again at once" virsh --quiet start b1
+succeeds "a lease again" lease_is active
+virsh --quiet destroy b1
+succeeds "stopped: free" wait_region 30 "$dax" Use free
+is "$(region_get "$dax" Content)" retained "its data is retained"
+like "$(refusal virsh start b2)" "$uuid" "and nobody else's"
+
+# --- kept offline ---
+succeeds "evicted and kept offline" pmemlease evict "$dax" --deadline=0 --keep-offline
+like "$(refusal virsh start b1)" "readmit" "kept offline: the start is refused with the reason"
+succeeds "readmitted" pmemlease readmit "$dax"
+succeeds "and the machine starts" virsh --quiet start b1
+virsh --quiet destroy b1
+succeeds "free at the end" wait_region 30 "$dax" Use free
+journal_tail 15
+plan
