@@ -97,14 +97,13 @@ int lease_check_run(void *userdata)
 	if (!d->host)
 		return -ENODEV;
 	d->proof = pml_proof_free(d->proof);
-	r = op_find_holders(
-		d->manager, d->host, d->rec.domain, d->proof_timeout_usec, &d->proof);
+	r = op_find_holders(d->manager, d->host, d->rec.domain, d->proof_timeout_usec, &d->proof);
 	if (r < 0)
 		return r;
 	pml_proof_foreach_holder (d->proof, i, h) {
 		_cleanup_free_ char *cgroup = NULL;
-		bool another = d->checked_active && (h->pid != d->rec.vmm_pid ||
-							    h->start_ticks != d->rec.vmm_start);
+		bool another = d->checked_active &&
+			       (h->pid != d->rec.vmm_pid || h->start_ticks != d->rec.vmm_start);
 
 		if (another || h->mapped_bytes < pml_region_size_bytes(d->host)) {
 			log_full(LOG_WARNING,

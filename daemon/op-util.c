@@ -50,8 +50,8 @@ int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64
 	return collect(m, &req, ret);
 }
 
-int op_find_holders(Manager *m, PmlRegion *region, const char *domain, uint64_t timeout_usec,
-	PmlProof **ret)
+int op_find_holders(
+	Manager *m, PmlRegion *region, const char *domain, uint64_t timeout_usec, PmlProof **ret)
 {
 	PmlProofRequest req = {
 		.region = region,

@@ -23,8 +23,8 @@ int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64
 	PmlProof **ret);
 /* Any thread: who has the region mapped, by one look; no evidence that nobody else does. domain:
  * only that one's machine is looked for; NULL: any. */
-int op_find_holders(Manager *m, PmlRegion *region, const char *domain, uint64_t timeout_usec,
-	PmlProof **ret);
+int op_find_holders(
+	Manager *m, PmlRegion *region, const char *domain, uint64_t timeout_usec, PmlProof **ret);
 /*
  * Any thread. Opens a pidfd of the process that has this pid and this start time. Both are looked
  * at again behind the open descriptor, so a reused pid never passes. 0, or -ESRCH.

@@ -85,9 +85,9 @@ typedef struct VirtOps {
 	/* By UUID or name. 0, NO_DOMAIN, UNAVAILABLE, REFUSED. */
 	int (*lookup)(Virt *v, const char *domain, VirtDomain *ret, char **ret_why);
 	/*
-	 * Finds the domain by UUID or name, and says: can the running machine take this nvdimm now: running, KVM, nvdimm=on, a NUMA cell,
-	 * maxMemory, a free slot, ACPI, and nothing that pins its memory. 0, NO_DOMAIN,
-	 * NOT_RUNNING, UNSUITED, PINNED, UNAVAILABLE, REFUSED.
+	 * Finds the domain by UUID or name, and says: can the running machine take this nvdimm now:
+	 * running, KVM, nvdimm=on, a NUMA cell, maxMemory, a free slot, ACPI, and nothing that pins
+	 * its memory. 0, NO_DOMAIN, NOT_RUNNING, UNSUITED, PINNED, UNAVAILABLE, REFUSED.
 	 */
 	int (*suited)(Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret,
 		char **ret_why);

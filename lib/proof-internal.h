@@ -26,7 +26,7 @@ typedef struct ProofFile {
 } ProofFile;
 
 typedef struct ProofPass {
-	bool maps_only; /* asked for: descriptors are not looked at */
+	bool maps_only;	      /* asked for: descriptors are not looked at */
 	const char *argument; /* asked for, or NULL: other processes are not looked at; borrowed */
 	ProofFile *files;
 	size_t n_files;
