@@ -115,7 +115,7 @@ static int unreadable(char **ret_why)
 		"libvirt's description of the domain cannot be read (virsh dumpxml shows it).");
 }
 
-/* --- lookup --- */
+/* --- which domain --- */
 
 static bool looks_like_uuid(const char *s)
 {
@@ -163,24 +163,6 @@ static int call_find(Call *c, Virt *v, const char *domain, VirtDomain *ret, char
 		return outcome(VIRT_REFUSED, ret_why,
 			"The domain's name has more than %d bytes: rename it (virsh domrename).",
 			PML_NAME_LEN - 1);
-	return 0;
-}
-
-static int virt_lookup(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
-{
-	_cleanup_call_ Call c = {0};
-	VirtDomain d = {0};
-	int r, active, state;
-
-	r = call_find(&c, v, domain, &d, ret_why);
-	if (r != 0)
-		return r;
-	active = virDomainIsActive(c.dom);
-	if (active < 0 || virDomainGetState(c.dom, &state, NULL, 0) < 0)
-		return call_error(&c, ret_why);
-	d.running = active > 0;
-	d.paused = d.running && state == VIR_DOMAIN_PAUSED;
-	*ret = d;
 	return 0;
 }
 
@@ -377,7 +359,6 @@ const VirtOps virt_libvirt_ops = {
 	.start = virt_start,
 	.free = virt_free,
 	.connected = virt_connected,
-	.lookup = virt_lookup,
 	.suited = virt_suited,
 	.attach = virt_attach,
 	.has_device = virt_has_device,

@@ -42,7 +42,6 @@ typedef struct VirtDomain {
 	char uuid[PML_ID_MAX];
 	char name[PML_NAME_LEN];
 	bool running; /* or paused: has a process */
-	bool paused;
 } VirtDomain;
 
 typedef enum VirtEventType {
@@ -70,7 +69,7 @@ typedef struct VirtMemory {
 
 /*
  * *ret_why is written with a positive outcome only: a malloc-ed sentence for people, or NULL when
- * there was no memory for one. uuid is the domain's, as lookup gave it.
+ * there was no memory for one. uuid is the domain's, as suited gave it.
  */
 typedef struct VirtOps {
 	/*
@@ -82,8 +81,6 @@ typedef struct VirtOps {
 	/* Does not wait: a call that is still in libvirt keeps what it needs until it returns. */
 	Virt *(*free)(Virt *v);
 	bool (*connected)(Virt *v);
-	/* By UUID or name. 0, NO_DOMAIN, UNAVAILABLE, REFUSED. */
-	int (*lookup)(Virt *v, const char *domain, VirtDomain *ret, char **ret_why);
 	/*
 	 * Finds the domain by UUID or name, and says: can the running machine take this nvdimm now:
 	 * running, KVM, nvdimm=on, a NUMA cell, maxMemory, a free slot, ACPI, and nothing that pins

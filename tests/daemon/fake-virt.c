@@ -74,8 +74,7 @@ static int domain_read(const char *uuid, VirtDomain *ret)
 	if (strchr(uuid, '/') || !f || fscanf(f, "%127s %15s", ret->name, state) != 2)
 		return VIRT_NO_DOMAIN;
 	(void)PML_STRCPY(ret->uuid, uuid);
-	ret->paused = strcmp(state, "paused") == 0;
-	ret->running = ret->paused || strcmp(state, "running") == 0;
+	ret->running = strcmp(state, "paused") == 0 || strcmp(state, "running") == 0;
 	return 0;
 }
 
@@ -91,17 +90,6 @@ static int domain_write(const char *uuid, const char *state)
 		return -errno;
 	(void)fprintf(f, "%s %s\n", d.name, state);
 	return fclose(f) == 0 ? 0 : -errno;
-}
-
-static int fake_lookup(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
-{
-	int r;
-
-	if (scripted("lookup", domain, &r, ret_why))
-		return r;
-	if (!v->connected)
-		return VIRT_UNAVAILABLE;
-	return domain_read(domain, ret);
 }
 
 static int fake_suited(
@@ -246,7 +234,6 @@ const VirtOps fake_virt_ops = {
 	.start = fake_start,
 	.free = fake_free,
 	.connected = fake_connected,
-	.lookup = fake_lookup,
 	.suited = fake_suited,
 	.attach = fake_attach,
 	.has_device = fake_has_device,

@@ -267,9 +267,10 @@ static bool virt_connected(Virt *v)
 	return !world->libvirt_down;
 }
 
-static int virt_lookup(Virt *v, const char *name, VirtDomain *ret, char **ret_why)
+static int virt_suited(
+	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
 {
-	WorldDomain *d = find(name);
+	WorldDomain *d = find(domain);
 
 	while (world->hang_lookup)
 		(void)poll(NULL, 0, 5);
@@ -277,18 +278,10 @@ static int virt_lookup(Virt *v, const char *name, VirtDomain *ret, char **ret_wh
 		return VIRT_UNAVAILABLE;
 	if (!d)
 		return VIRT_NO_DOMAIN;
-	*ret = (VirtDomain){.running = d->pid != 0, .paused = d->paused};
+	*ret = (VirtDomain){.running = d->pid != 0};
 	(void)PML_STRCPY(ret->uuid, d->uuid);
 	(void)PML_STRCPY(ret->name, d->name);
-	return 0;
-}
-
-static int virt_suited(
-	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
-{
-	int r = virt_lookup(v, domain, ret, ret_why);
-
-	return r == 0 && !ret->running ? VIRT_NOT_RUNNING : r;
+	return ret->running ? 0 : VIRT_NOT_RUNNING;
 }
 
 static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
@@ -357,8 +350,8 @@ static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
 	return 0;
 }
 
-static const VirtOps fake_virt = {virt_start, virt_free, virt_connected, virt_lookup, virt_suited,
-	virt_attach, virt_has_device, virt_pause, virt_destroy, NULL};
+static const VirtOps fake_virt = {virt_start, virt_free, virt_connected, virt_suited, virt_attach,
+	virt_has_device, virt_pause, virt_destroy, NULL};
 
 /* --- all of it --- */
 

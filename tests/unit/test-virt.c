@@ -177,29 +177,26 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void test_lookup(void **state)
+/* The test driver's machine is found, and cannot take an nvdimm. */
+static void test_found(void **state)
 {
+	_cleanup_free_ char *a = NULL, *b = NULL, *c = NULL;
+	VirtDomain by_name = {0}, by_uuid = {0};
 	Fixture *f = *state;
-	VirtDomain by_name, by_uuid;
-	char *why = NULL;
 
-	assert_int_equal(ops->lookup(f->virt, "test", &by_name, &why), 0);
+	assert_int_equal(ops->suited(f->virt, "test", &region, &by_name, &a), VIRT_UNSUITED);
+	assert_non_null(strstr(a, "type='kvm'"));
 	assert_string_equal(by_name.name, "test");
 	assert_string_equal(by_name.uuid, f->uuid);
 	assert_true(by_name.running);
-	assert_false(by_name.paused);
-	assert_int_equal(ops->lookup(f->virt, f->uuid, &by_uuid, &why), 0);
+	assert_int_equal(ops->suited(f->virt, f->uuid, &region, &by_uuid, &b), VIRT_UNSUITED);
 	assert_memory_equal(&by_uuid, &by_name, sizeof(by_uuid));
-	assert_int_equal(virDomainSuspend(f->dom), 0);
-	assert_int_equal(ops->lookup(f->virt, "test", &by_name, &why), 0);
-	assert_true(by_name.running && by_name.paused);
 	assert_int_equal(virDomainDestroy(f->dom), 0);
-	assert_int_equal(ops->lookup(f->virt, "test", &by_name, &why), 0);
-	assert_false(by_name.running || by_name.paused);
-	assert_null(why);
+	assert_int_equal(ops->suited(f->virt, "test", &region, &by_name, &c), VIRT_NOT_RUNNING);
+	assert_false(by_name.running);
 }
 
-static void test_lookup_unknown(void **state)
+static void test_found_none(void **state)
 {
 	static const char *const names[] = {"", "nobody", "te", "test ", "'; drop",
 		"00000000-0000-0000-0000-000000000001", "6695eb01-f6a4-8304-79aa-97f2502e193"};
@@ -210,7 +207,7 @@ static void test_lookup_unknown(void **state)
 	for (size_t i = 0; i < ELEMENTSOF(names); i++) {
 		_cleanup_free_ char *why = NULL;
 
-		assert_int_equal(ops->lookup(f->virt, names[i], &d, &why), VIRT_NO_DOMAIN);
+		assert_int_equal(ops->suited(f->virt, names[i], &region, &d, &why), VIRT_NO_DOMAIN);
 		assert_non_null(why);
 	}
 	longest = test_malloc(100000);
@@ -219,7 +216,7 @@ static void test_lookup_unknown(void **state)
 	{
 		_cleanup_free_ char *why = NULL;
 
-		assert_int_equal(ops->lookup(f->virt, longest, &d, &why), VIRT_NO_DOMAIN);
+		assert_int_equal(ops->suited(f->virt, longest, &region, &d, &why), VIRT_NO_DOMAIN);
 	}
 	test_free(longest);
 }
@@ -227,18 +224,12 @@ static void test_lookup_unknown(void **state)
 static void test_memory(void **state)
 {
 	Fixture *f = *state;
-	_cleanup_free_ char *unsuited = NULL, *refused = NULL, *off = NULL, *off2 = NULL;
+	_cleanup_free_ char *refused = NULL, *off = NULL, *off2 = NULL;
 	VirtMemory bad = region;
 	VirtDomain dom = {0};
 	char *why = NULL;
 	bool has = true;
 
-	assert_int_equal(ops->suited(f->virt, "test", &region, &dom, &unsuited), VIRT_UNSUITED);
-	assert_string_equal(dom.uuid, f->uuid);
-	assert_string_equal(dom.name, "test");
-	free(TAKE_PTR(unsuited));
-	assert_int_equal(ops->suited(f->virt, f->uuid, &region, &dom, &unsuited), VIRT_UNSUITED);
-	assert_non_null(strstr(unsuited, "type='kvm'"));
 	assert_int_equal(ops->attach(f->virt, f->uuid, &region, &refused), VIRT_REFUSED);
 	assert_non_null(strstr(refused, "libvirt refused"));
 	assert_int_equal(ops->has_device(f->virt, f->uuid, &region, &has, &why), 0);
@@ -331,7 +322,7 @@ static void test_reconnect(void **state)
 
 	for (int i = 0; i < 3; i++) {
 		VirtLoan loan, late;
-		char *none = NULL;
+		_cleanup_free_ char *unsuited = NULL;
 
 		assert_true(virt_borrow(f->virt, &loan));
 		assert_true(virt_borrow(f->virt, &late));
@@ -343,7 +334,8 @@ static void test_reconnect(void **state)
 		assert_true(ops->connected(f->virt));
 		virt_return(&loan);
 		virt_return(&late);
-		assert_int_equal(ops->lookup(f->virt, "test", &d, &none), 0);
+		assert_int_equal(
+			ops->suited(f->virt, "test", &region, &d, &unsuited), VIRT_UNSUITED);
 	}
 	/* Events of each connection come once. */
 	assert_int_equal(ops->destroy(f->virt, f->uuid, &why), 0);
@@ -377,14 +369,13 @@ static void test_loans(void **state)
 static void assert_unavailable(Fixture *f)
 {
 	static const char uuid[] = "00000000-0000-0000-0000-000000000001";
-	_cleanup_free_ char *a = NULL, *b = NULL, *c = NULL, *d = NULL, *e = NULL, *g = NULL;
+	_cleanup_free_ char *a = NULL, *c = NULL, *d = NULL, *e = NULL, *g = NULL;
 	VirtDomain dom;
 	bool has;
 
 	assert_false(ops->connected(f->virt));
-	assert_int_equal(ops->lookup(f->virt, uuid, &dom, &a), VIRT_UNAVAILABLE);
+	assert_int_equal(ops->suited(f->virt, uuid, &region, &dom, &a), VIRT_UNAVAILABLE);
 	assert_non_null(strstr(a, "libvirtd"));
-	assert_int_equal(ops->suited(f->virt, uuid, &region, &dom, &b), VIRT_UNAVAILABLE);
 	assert_int_equal(ops->attach(f->virt, uuid, &region, &c), VIRT_UNAVAILABLE);
 	assert_int_equal(ops->has_device(f->virt, uuid, &region, &has, &d), VIRT_UNAVAILABLE);
 	assert_int_equal(ops->pause(f->virt, uuid, before, f, &e), VIRT_UNAVAILABLE);
@@ -430,8 +421,8 @@ static void test_absent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_lookup, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lookup_unknown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_found_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory_unknown_domain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
