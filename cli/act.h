@@ -19,6 +19,9 @@ ExitCode verb_history(sd_bus *bus, const Options *o, char *const *args);
 ExitCode verb_verify(sd_bus *bus, const Options *o, char *const *args);
 ExitCode verb_proof(sd_bus *bus, const Options *o, char *const *args);
 
+/* doctor.c; bus: NULL, it makes its own connection if it can */
+ExitCode verb_doctor(sd_bus *bus, const Options *o, char *const *args);
+
 /* monitor.c */
 ExitCode verb_monitor(sd_bus *bus, const Options *o, char *const *args);
 

@@ -150,7 +150,7 @@ ExitCode report_errno(const Options *o, int r, const char *what)
 	}
 }
 
-int bus_open(const Options *o, sd_bus **ret, ExitCode *ret_exit)
+int bus_connect(const Options *o, sd_bus **ret)
 {
 	_cleanup_bus_ sd_bus *bus = NULL;
 	const char *name;
@@ -164,25 +164,32 @@ int bus_open(const Options *o, sd_bus **ret, ExitCode *ret_exit)
 	} else {
 		r = sd_bus_open_system(&bus);
 	}
-	if (r < 0) {
-		_cleanup_free_ char *message = NULL;
-
-		if (o->host)
-			r = asprintf(&message,
-				"Cannot reach the system bus of %s: %s. Try `ssh %s systemd-stdio-bridge "
-				"--help`.",
-				o->host, strerror(-r), o->host);
-		else
-			r = asprintf(&message, "Cannot reach the system bus: %s.", strerror(-r));
-		if (r < 0)
-			message = NULL;
-		*ret_exit = report_error(o, SD_BUS_ERROR_NO_SERVER, message);
-		return -EIO;
-	}
+	if (r < 0)
+		return r;
 	(void)sd_bus_set_allow_interactive_authorization(bus, !o->no_ask_password);
 	(void)sd_bus_set_method_call_timeout(bus, CALL_TIMEOUT_USEC);
 	*ret = TAKE_PTR(bus);
 	return 0;
+}
+
+int bus_open(const Options *o, sd_bus **ret, ExitCode *ret_exit)
+{
+	_cleanup_free_ char *message = NULL;
+	int r = bus_connect(o, ret);
+
+	if (r >= 0)
+		return 0;
+	if (o->host)
+		r = asprintf(&message,
+			"Cannot reach the system bus of %s: %s. Try `ssh %s systemd-stdio-bridge "
+			"--help`.",
+			o->host, strerror(-r), o->host);
+	else
+		r = asprintf(&message, "Cannot reach the system bus: %s.", strerror(-r));
+	if (r < 0)
+		message = NULL;
+	*ret_exit = report_error(o, SD_BUS_ERROR_NO_SERVER, message);
+	return -EIO;
 }
 
 ExitCode bus_send(sd_bus *bus, const Options *o, sd_bus_message *m, sd_bus_message **ret)

@@ -13,7 +13,9 @@
 #define _cleanup_message_ _cleanup_(sd_bus_message_unrefp)
 #define _cleanup_error_	  _cleanup_(sd_bus_error_free)
 
-/* Opens the system bus, here or by ssh on o->host. On failure says why and gives the exit code. */
+/* Opens the system bus, here or by ssh on o->host. */
+int bus_connect(const Options *o, sd_bus **ret);
+/* The same. On failure says why and gives the exit code. */
 int bus_open(const Options *o, sd_bus **ret, ExitCode *ret_exit);
 
 /*

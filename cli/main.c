@@ -12,6 +12,7 @@ typedef struct Verb {
 	unsigned options; /* OptionBit */
 	VerbFn run;
 	const char *help;
+	bool without_bus; /* it is run also where there is none */
 } Verb;
 
 static const Verb verbs[] = {
@@ -38,6 +39,8 @@ static const Verb verbs[] = {
 	{"readmit", "REGION", 1, 1, OPT_NO_WAIT, verb_readmit, "bring back what was kept offline"},
 	{"lift-quarantine", "REGION", 1, 1, OPT_REASON, verb_lift_quarantine,
 		"an operator's word that it is safe"},
+	{"doctor", "", 0, 0, 0, verb_doctor, "what this host can and cannot guarantee",
+		.without_bus = true},
 	{"wait", "JOB", 1, 1, 0, verb_wait, "watch a job to its end"},
 	{"cancel", "JOB", 1, 1, 0, verb_cancel, "stop a job at its next safe point"},
 };
@@ -279,7 +282,7 @@ static int run(int argc, char *argv[])
 	r = check_options(&o, verb);
 	if (r != 0)
 		return r;
-	if (bus_open(&o, &bus, &code) < 0)
+	if (!verb->without_bus && bus_open(&o, &bus, &code) < 0)
 		return code;
 	return verb->run(bus, &o, argv + optind + 1);
 }

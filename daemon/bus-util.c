@@ -178,7 +178,7 @@ void *bus_work_new(size_t size, Manager *m, sd_bus_message *call, uint32_t uid)
 	return w;
 }
 
-static void work_free(BusWork *w)
+void bus_work_free(BusWork *w)
 {
 	if (w->clear)
 		w->clear(w);
@@ -203,7 +203,7 @@ static void work_done(void *userdata, int r)
 	if (r < 0)
 		bus_reply_failure(w->call, r, &error);
 	pending_remove(i->pending);
-	work_free(w);
+	bus_work_free(w);
 	free(i);
 }
 
@@ -224,7 +224,7 @@ int bus_work_submit(BusWork *w, ExecWhere where, const char *key)
 		if (i)
 			pending_remove(i->pending);
 		free(i);
-		work_free(w);
+		bus_work_free(w);
 	}
 	return r;
 }
@@ -295,7 +295,7 @@ static int find_by_path(Manager *m, sd_bus_message *call, uint32_t uid, const ch
 	w->found = found;
 	w->path = strdup(path);
 	if (!w->path) {
-		work_free(&w->work);
+		bus_work_free(&w->work);
 		return -ENOMEM;
 	}
 	/* One at a time for each user, so that nobody fills the pool with paths that hang. */

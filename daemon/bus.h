@@ -86,6 +86,8 @@ struct BusWork {
 void *bus_work_new(size_t size, Manager *m, sd_bus_message *call, uint32_t uid);
 /* Takes w, also on failure. */
 int bus_work_submit(BusWork *w, ExecWhere where, const char *key);
+/* Of one that was not submitted. */
+void bus_work_free(BusWork *w);
 /* Sends the error of a handler that failed. */
 void bus_reply_failure(sd_bus_message *call, int r, sd_bus_error *error);
 
@@ -116,6 +118,7 @@ int manager_bus_list_regions(Manager *m, sd_bus_message *call, uint32_t uid, sd_
 int manager_bus_list_leases(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_list_jobs(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_history(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
+int manager_bus_diagnose(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_grant(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_reload(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);

@@ -68,6 +68,8 @@ const sd_bus_vtable manager_vtable[] = {
 		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("History", SD_BUS_ARGS("s", id, "x", before, "u", max),
 		SD_BUS_RESULT("a(xtssssss)", rows), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Diagnose", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ssss)", findings),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bouncer_method,
 		SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Grant", SD_BUS_ARGS("s", domain_xml, "s", phase), SD_BUS_NO_RESULT,

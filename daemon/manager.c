@@ -322,6 +322,8 @@ static int open_ledger(Manager *m)
 	if (asprintf(&path, "%s/%s", m->config.state_dir, PML_LEDGER_FILE) < 0)
 		return -ENOMEM;
 	r = pml_ledger_open(path, &m->ledger, &why);
+	if (r == 0)
+		m->ledger_checked_usec = pml_now_usec(CLOCK_REALTIME);
 	if (r <= 0)
 		return r;
 	log_full(LOG_CRIT, &(LogFields){.message_id = PML_MESSAGE_REFUSED_START},

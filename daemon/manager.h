@@ -94,7 +94,8 @@ struct Manager {
 	/* Replaced by tests: how a proof is made; NULL: pml_proof_collect(). */
 	int (*prove)(const PmlProofRequest *req, PmlProof **ret);
 	Virt *virt;
-	PmlLedger *ledger; /* EXEC_LEDGER's, once started */
+	PmlLedger *ledger;	      /* EXEC_LEDGER's, once started */
+	uint64_t ledger_checked_usec; /* CLOCK_REALTIME: when every row was checked */
 	int marks_fd;
 	char boot_id[PML_ID_MAX];
 	PmlInventory *inventory;

@@ -364,4 +364,5 @@ const VirtOps virt_libvirt_ops = {
 	.has_device = virt_has_device,
 	.pause = virt_pause,
 	.destroy = virt_destroy,
+	.host = virt_host,
 };

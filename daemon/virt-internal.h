@@ -21,6 +21,7 @@ int virt_start(void *userdata, Executors *x, const char *uri,
 	void (*on_event)(void *data, const VirtEvent *ev), void *data, Virt **ret);
 Virt *virt_free(Virt *v);
 bool virt_connected(Virt *v);
+int virt_host(Virt *v, VirtHost *ret, char **ret_why); /* virt-host.c */
 
 /* A connection that is lent to one call. */
 typedef struct VirtLoan {

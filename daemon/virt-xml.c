@@ -401,3 +401,28 @@ int virt_xml_has_device(const char *text, const VirtMemory *mem, bool *ret)
 	*ret = found;
 	return 0;
 }
+
+int virt_xml_security(const char *capabilities, char *ret, size_t size)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	xmlNode *root, *secmodel;
+	char models[256] = "";
+	int r;
+
+	r = xml_parse(capabilities, "capabilities", &doc, &root);
+	if (r < 0)
+		return r;
+	for (secmodel = xml_child(xml_child(root, "host"), "secmodel"); secmodel;
+		secmodel = xml_sibling(secmodel, "secmodel")) {
+		xmlNode *model = xml_child(secmodel, "model");
+		_cleanup_xmlstr_ xmlChar *name = model ? xmlNodeGetContent(model) : NULL;
+		size_t n = strlen(models);
+
+		if (!name || !*name || n + strlen((const char *)name) + 2 > sizeof(models))
+			continue;
+		(void)snprintf(
+			models + n, sizeof(models) - n, "%s%s", n ? " " : "", (const char *)name);
+	}
+	(void)snprintf(ret, size, "%s", models);
+	return 0;
+}

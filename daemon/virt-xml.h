@@ -32,6 +32,12 @@ int virt_xml_make_memory(const VirtMemory *mem, char **ret);
 int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why);
 
 /*
+ * The security drivers of a host, from libvirt's capabilities: their models, separated by spaces;
+ * what does not fit is left out. Returns 0, -EBADMSG.
+ */
+int virt_xml_security(const char *capabilities, char *ret, size_t size);
+
+/*
  * *ret: a memory device has this alias ("": any) and this path; false for the definition of a
  * machine that is off. Returns 0, -EBADMSG, -ENOMEM.
  */

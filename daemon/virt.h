@@ -67,6 +67,12 @@ typedef struct VirtMemory {
 	uint64_t align_bytes;
 } VirtMemory;
 
+/* libvirt itself, and what it says of the host. */
+typedef struct VirtHost {
+	unsigned version;   /* 11003000: 11.3.0 */
+	char security[128]; /* its security drivers: "apparmor dac" */
+} VirtHost;
+
 /*
  * *ret_why is written with a positive outcome only: a malloc-ed sentence for people, or NULL when
  * there was no memory for one. uuid is the domain's, as suited gave it.
@@ -110,6 +116,8 @@ typedef struct VirtOps {
 		Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why);
 	/* Ends the machine's process, frozen or not. 0 also when it is gone already. */
 	int (*destroy)(Virt *v, const char *uuid, char **ret_why);
+	/* 0, UNAVAILABLE; -EBADMSG. May be NULL: nothing is known then. */
+	int (*host)(Virt *v, VirtHost *ret, char **ret_why);
 	void *userdata; /* of start */
 } VirtOps;
 

@@ -14,7 +14,7 @@ void xml_setup(void)
 	(void)pthread_once(&once, xmlInitParser);
 }
 
-int xml_parse_domain(const char *text, xmlDoc **ret_doc, xmlNode **ret_root)
+int xml_parse(const char *text, const char *name, xmlDoc **ret_doc, xmlNode **ret_root)
 {
 	_cleanup_doc_ xmlDoc *doc = NULL;
 	size_t n = strlen(text);
@@ -31,11 +31,16 @@ int xml_parse_domain(const char *text, xmlDoc **ret_doc, xmlNode **ret_root)
 	if (xmlGetIntSubset(doc))
 		return -EBADMSG;
 	root = xmlDocGetRootElement(doc);
-	if (!root || root->ns || !xmlStrEqual(root->name, (const xmlChar *)"domain"))
+	if (!root || root->ns || !xmlStrEqual(root->name, (const xmlChar *)name))
 		return -EBADMSG;
 	*ret_doc = TAKE_PTR(doc);
 	*ret_root = root;
 	return 0;
+}
+
+int xml_parse_domain(const char *text, xmlDoc **ret_doc, xmlNode **ret_root)
+{
+	return xml_parse(text, "domain", ret_doc, ret_root);
 }
 
 bool xml_is(const xmlNode *n, const char *name)

@@ -41,6 +41,8 @@ void xml_setup(void);
 
 /* The root is borrowed from the document, which is the caller's. 0, -EBADMSG. */
 int xml_parse_domain(const char *text, xmlDoc **ret_doc, xmlNode **ret_root);
+/* The same for a document whose root has another name. */
+int xml_parse(const char *text, const char *name, xmlDoc **ret_doc, xmlNode **ret_root);
 
 bool xml_is(const xmlNode *n, const char *name);
 /* The first child of this name; NULL for a NULL parent, so that calls can be nested. */

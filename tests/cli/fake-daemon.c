@@ -268,6 +268,12 @@ static int on_history(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
+static int on_diagnose(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	return sd_bus_reply_method_return(m, "a(ssss)", 2, "ok", "ledger", "It can be written.", "",
+		"dreadful", "later", "A newer daemon's word.", "Update.");
+}
+
 typedef struct Value {
 	const char *property, *value0, *value1;
 } Value;
@@ -395,6 +401,7 @@ static const sd_bus_vtable manager_vtable[] = {
 	METHOD("ListLeases", "", "a(ssssssso)", on_list_leases),
 	METHOD("ListJobs", "", "a(tsosdo)", on_list_jobs),
 	METHOD("History", "sxu", "a(xtssssss)", on_history),
+	METHOD("Diagnose", "", "a(ssss)", on_diagnose),
 	SD_BUS_SIGNAL("JobRemoved", "toosss", 0),
 	CONSTANT("Version", "s", manager_property),
 	CONSTANT("FenceLevels", "as", manager_property),

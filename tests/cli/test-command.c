@@ -669,6 +669,33 @@ static void test_monitor_json(void **state)
 	end_watch(&w, SIGINT);
 }
 
+/* The host's own lines are what they are here; the daemon's are these. */
+static void test_doctor(void **state)
+{
+	_cleanup_run_ Run r = RUN("doctor"), json = RUN("doctor", "--json"), down = {};
+	struct json_object *j = parse(json.out), *checks = at(j, "checks");
+	bool later = false;
+
+	assert_true(r.status == 0 || r.status == 1);
+	assert_string_equal(r.err, "");
+	contains(r.out, "ok   daemon               pmemleased runs and answers.\n");
+	contains(r.out, "ok   ledger               It can be written.\n");
+	contains(r.out, " => Update.\n");
+	for (size_t i = 0; i < json_object_array_length(checks); i++) {
+		struct json_object *one = json_object_array_get_idx(checks, i);
+
+		if (strcmp(json_object_get_string(at(one, "check")), "later") == 0)
+			later = strcmp(json_object_get_string(at(one, "level")), "warn") == 0;
+	}
+	assert_true(later);
+	json_object_put(j);
+	fake_daemon_stop(bus);
+	down = RUN("doctor");
+	assert_int_equal(down.status, 1);
+	contains(down.out, "bad  daemon               pmemleased does not run");
+	contains(down.out, "kernel.freezer");
+}
+
 /* An ssh that goes nowhere: the other host's bus is the private one. */
 static const char ssh[] = "#!/bin/sh\n"
 			  "echo \"$*\" >\"$0.log\"\n"
@@ -751,6 +778,7 @@ int main(void)
 		cmocka_unit_test_setup(test_monitor, setup),
 		cmocka_unit_test_setup(test_monitor_waits_for_the_daemon, setup),
 		cmocka_unit_test_setup(test_monitor_json, setup),
+		cmocka_unit_test_setup(test_doctor, setup),
 		cmocka_unit_test_setup(test_other_host, setup),
 	};
 	int failed;

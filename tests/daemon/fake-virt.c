@@ -230,6 +230,15 @@ static Virt *fake_free(Virt *v)
 	return NULL;
 }
 
+static int fake_host(Virt *v, VirtHost *ret, char **ret_why)
+{
+	int r = 0;
+
+	if (!scripted("host", "", &r, ret_why))
+		*ret = (VirtHost){.version = 9001002, .security = "apparmor dac"};
+	return r;
+}
+
 const VirtOps fake_virt_ops = {
 	.start = fake_start,
 	.free = fake_free,
@@ -239,4 +248,5 @@ const VirtOps fake_virt_ops = {
 	.has_device = fake_has_device,
 	.pause = fake_pause,
 	.destroy = fake_destroy,
+	.host = fake_host,
 };

@@ -340,6 +340,45 @@ static void test_verify_names_holders(void **state)
 	assert_true(named);
 }
 
+/* "level check: text" of the daemon's lines about check; "" when there is none */
+static char *diagnosis(const char *check)
+{
+	_cleanup_message_ sd_bus_message *reply =
+		harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "Diagnose", NULL);
+	const char *level, *what, *text, *mend;
+	char *line = NULL;
+
+	assert_success(reply);
+	assert_true(sd_bus_message_enter_container(reply, 'a', "(ssss)") > 0);
+	while (sd_bus_message_read(reply, "(ssss)", &level, &what, &text, &mend) > 0) {
+		/* what is wrong has a mend */
+		assert_int_equal(strcmp(level, "ok") == 0, mend[0] == '\0');
+		if (!line && strcmp(what, check) == 0)
+			assert_true(asprintf(&line, "%s: %s", level, text) > 0);
+	}
+	return line ? line : strdup("");
+}
+
+static void assert_diagnosis(const char *check, const char *start)
+{
+	_cleanup_free_ char *line = diagnosis(check);
+
+	if (strncmp(line, start, strlen(start)) != 0)
+		fail_msg("%s: %s", check, line);
+}
+
+static void test_diagnose(void **state)
+{
+	assert_diagnosis("ledger", "ok: The ledger can be written; schema 1, every row checked 20");
+	assert_diagnosis("ledger.space", "");
+	assert_diagnosis("regions", "ok: Every region that is there can be fenced (1 known).");
+	assert_diagnosis("libvirt.connection", "ok: libvirt 9.1.2 answers");
+	assert_diagnosis("libvirt.security", "ok: libvirt confines machines (apparmor dac).");
+	harness_write(&h, "host.result", "4 It sleeps.\n");
+	assert_diagnosis("libvirt.connection", "bad: libvirt does not answer: It sleeps.");
+	harness_remove(&h, "host.result");
+}
+
 static int setup(void **state)
 {
 	harness_new(&h);
@@ -359,6 +398,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_diagnose),
 		TEST(test_finding),
 		TEST(test_bad_arguments),
 		TEST(test_long_text),

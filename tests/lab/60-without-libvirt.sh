@@ -42,6 +42,13 @@ machine_end()
 
 # --- libvirtd hangs before the evict, and comes back ---
 machine_start "libvirtd stopped"
+pmemlease --json doctor >doctor.json || true
+for check in kernel.drivers kernel.freezer kernel.kvm libvirt libvirt.connection qemu qemu.machine-check ledger; do
+	is "$(jq -r --arg c "$check" '.checks[] | select(.check == $c) | .level' doctor.json)" ok "doctor: $check"
+done
+like "$(jq -r '.checks[] | select(.check == "machine.recovery") | .message' doctor.json)" 'b1' \
+	"doctor: looks at the machine"
+jq -r '.checks[] | select(.level != "ok") | "# doctor: \(.level) \(.check): \(.message)"' doctor.json
 libvirtd=$(systemctl show -P MainPID libvirtd.service)
 kill -STOP "$libvirtd"
 before=$(now_msec)

@@ -448,6 +448,24 @@ static void test_has_device(void **state)
 	assert_has("type='kvm'", DEVICE("ua-pmemlease-1234", "/dev/dax0.0"), false);
 }
 
+static void test_security(void **state)
+{
+	char models[128];
+
+	assert_int_equal(
+		virt_xml_security("<capabilities><host>"
+				  "<secmodel><model>apparmor</model><doi>0</doi></secmodel>"
+				  "<secmodel><model>dac</model></secmodel>"
+				  "<secmodel/></host></capabilities>",
+			models, sizeof(models)),
+		0);
+	assert_string_equal(models, "apparmor dac");
+	assert_int_equal(virt_xml_security("<capabilities/>", models, sizeof(models)), 0);
+	assert_string_equal(models, "");
+	assert_int_equal(virt_xml_security("<domain/>", models, sizeof(models)), -EBADMSG);
+	assert_int_equal(virt_xml_security("", models, sizeof(models)), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -466,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_entities),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_has_device),
+		cmocka_unit_test(test_security),
 	};
 
 	return cmocka_run_group_tests_name("virt-xml", tests, NULL, NULL);

@@ -196,6 +196,19 @@ static void test_found(void **state)
 	assert_false(by_name.running);
 }
 
+static void test_host(void **state)
+{
+	Fixture *f = *state;
+	_cleanup_free_ char *why = NULL;
+	VirtHost host;
+
+	assert_int_equal(ops->host(f->virt, &host, &why), 0);
+	assert_null(why);
+	assert_true(host.version >= 9000000);
+	/* the test driver's own */
+	assert_string_equal(host.security, "testSecurity");
+}
+
 static void test_found_none(void **state)
 {
 	static const char *const names[] = {"", "nobody", "te", "test ", "'; drop",
@@ -423,6 +436,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_found_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory_unknown_domain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),

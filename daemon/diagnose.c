@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Manager.Diagnose(): what is known on the main thread is copied, the rest is looked at where it
+ * may block. */
+
+#include "bus.h"
+#include "diagnose.h"
+#include "util.h"
+
+typedef struct DiagnoseWork {
+	BusWork work;
+	Findings found;
+	const VirtOps *virt_ops;
+	Virt *virt;
+	bool connected;
+	int state_fd;
+	uint64_t checked_usec;
+	DiagnoseMachine *machines;
+	size_t n_machines;
+} DiagnoseWork;
+
+static void diagnose_clear(BusWork *work)
+{
+	DiagnoseWork *w = (DiagnoseWork *)work;
+
+	findings_clear(&w->found);
+	closep(&w->state_fd);
+	for (size_t i = 0; i < w->n_machines; i++)
+		free((char *)w->machines[i].name);
+	free(w->machines);
+}
+
+/* --- main thread --- */
+
+static int copy_machines(DiagnoseWork *w, const Manager *m)
+{
+	const Lease *lease;
+	size_t n = 0;
+
+	LIST_FOREACH (lease, &m->leases, leases)
+		n++;
+	w->machines = calloc(n ? n : 1, sizeof(*w->machines));
+	if (!w->machines)
+		return -ENOMEM;
+	LIST_FOREACH (lease, &m->leases, leases) {
+		const PmlLeaseRecord *r = &lease->record;
+		bool twice = false;
+
+		if (lease->gone || r->vmm_pid <= 0 || !pml_streq(r->boot_id, m->boot_id))
+			continue;
+		/* one line for a machine, however many regions it has */
+		for (size_t i = 0; i < w->n_machines; i++)
+			twice = twice || w->machines[i].pid == r->vmm_pid;
+		if (twice)
+			continue;
+		w->machines[w->n_machines] = (DiagnoseMachine){
+			.name = strdup(r->domain_name[0] ? r->domain_name : r->domain),
+			.pid = r->vmm_pid,
+			.start_ticks = r->vmm_start,
+		};
+		if (!w->machines[w->n_machines].name)
+			return -ENOMEM;
+		w->n_machines++;
+	}
+	return 0;
+}
+
+static void add_regions(const Manager *m, Findings *l)
+{
+	size_t n = 0, unfenceable = 0;
+	const Region *r;
+
+	LIST_FOREACH (r, &m->regions, regions) {
+		n++;
+		if (r->record.use == PML_USE_QUARANTINED)
+			finding_add(l, FINDING_WARN, "regions",
+				"Mend the reason, or give your word: pmemlease lift-quarantine.",
+				"Region %s is quarantined: %s", region_label(r), r->record.reason);
+		if (r->host && r->presence == PML_PRESENCE_ONLINE &&
+			pml_fence_level(r->host, m->dax) == PML_FENCE_NONE) {
+			unfenceable++;
+			finding_add(l, FINDING_WARN, "regions", "pmemlease status has the reason.",
+				"Region %s cannot be fenced, so it is not lent.", region_label(r));
+		}
+	}
+	if (unfenceable == 0)
+		finding_add(l, FINDING_OK, "regions", NULL,
+			"Every region that is there can be fenced (%zu known).", n);
+	if (m->read_again)
+		finding_add(l, FINDING_BAD, "ledger", "journalctl -u pmemleased has the reason.",
+			"The ledger could not be read; it is tried again.");
+}
+
+/* --- where it may block --- */
+
+static void add_libvirt(DiagnoseWork *w)
+{
+	_cleanup_free_ char *why = NULL;
+	VirtHost host = {};
+
+	if (!w->connected || !w->virt_ops->host || w->virt_ops->host(w->virt, &host, &why) != 0) {
+		finding_add(&w->found, FINDING_BAD, "libvirt.connection",
+			"systemctl status libvirtd virtqemud", "libvirt does not answer%s%s",
+			why ? ": " : ".", why ? why : "");
+		return;
+	}
+	finding_add(&w->found, FINDING_OK, "libvirt.connection", NULL,
+		"libvirt %u.%u.%u answers the daemon.", host.version / 1000000,
+		host.version / 1000 % 1000, host.version % 1000);
+	if (strstr(host.security, "apparmor") || strstr(host.security, "selinux"))
+		finding_add(&w->found, FINDING_OK, "libvirt.security", NULL,
+			"libvirt confines machines (%s).", host.security);
+	else
+		finding_add(&w->found, FINDING_WARN, "libvirt.security",
+			"Set security_driver in /etc/libvirt/qemu.conf to apparmor or selinux, and "
+			"restart libvirt's daemon.",
+			"libvirt does not confine machines (%s).",
+			host.security[0] ? host.security : "no security driver");
+}
+
+static int diagnose_run(BusWork *work)
+{
+	_cleanup_close_ int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	DiagnoseWork *w = (DiagnoseWork *)work;
+
+	add_libvirt(w);
+	diagnose_ledger(w->state_fd, w->checked_usec, &w->found);
+	for (size_t i = 0; proc_fd >= 0 && i < w->n_machines; i++)
+		diagnose_machine(proc_fd, &w->machines[i], &w->found);
+	return w->found.r;
+}
+
+static int diagnose_reply(BusWork *work, int r, sd_bus_error *error)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	DiagnoseWork *w = (DiagnoseWork *)work;
+
+	if (r >= 0)
+		r = sd_bus_message_new_method_return(work->call, &reply);
+	if (r >= 0)
+		r = sd_bus_message_open_container(reply, 'a', "(ssss)");
+	for (size_t i = 0; i < w->found.n && r >= 0; i++) {
+		Finding *f = &w->found.items[i];
+
+		/* names and sentences of others */
+		pml_make_printable(f->text);
+		r = sd_bus_message_append(reply, "(ssss)", finding_level_to_string(f->level),
+			f->check, f->text, f->mend);
+	}
+	if (r >= 0)
+		r = sd_bus_message_close_container(reply);
+	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+int manager_bus_diagnose(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
+{
+	DiagnoseWork *w = bus_work_new(sizeof(*w), m, call, uid);
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	w->work.run = diagnose_run;
+	w->work.reply = diagnose_reply;
+	w->work.clear = diagnose_clear;
+	w->virt_ops = m->virt_ops;
+	w->virt = m->virt;
+	w->connected = m->libvirt_connected;
+	w->checked_usec = m->ledger_checked_usec;
+	w->state_fd = open(m->config.state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	add_regions(m, &w->found);
+	r = copy_machines(w, m);
+	if (r < 0) {
+		bus_work_free(&w->work);
+		return r;
+	}
+	/* one at a time: who asks often waits for himself */
+	r = bus_work_submit(&w->work, EXEC_VIRT, "diagnose");
+	return r < 0 ? bus_op_error(error, r, NULL) : 0;
+}
