@@ -169,6 +169,12 @@ static int prove_once(SettleData *d)
 	return pml_proof_to_json(d->proof, &d->proof_json);
 }
 
+static JobNext prove_prepare(Job *job)
+{
+	job_set_progress(job, "looking for holders", 0.1);
+	return JOB_NEXT;
+}
+
 static int prove_run(void *userdata)
 {
 	return prove_once(userdata);
@@ -552,7 +558,11 @@ void settle_finished(Job *job, bool success)
 }
 
 const JobStep settle_steps[SETTLE_N_STEPS] = {
-	{.name = "prove", .where = EXEC_WORK, .run = prove_run, .done = prove_done},
+	{.name = "prove",
+		.prepare = prove_prepare,
+		.where = EXEC_WORK,
+		.run = prove_run,
+		.done = prove_done},
 	{.name = "proved",
 		.prepare = proved_prepare,
 		.where = EXEC_LEDGER,
