@@ -46,6 +46,7 @@ typedef struct Config {
 	uint64_t deadline_max_usec;   /* 1 day: a longer one is refused */
 	uint64_t freeze_timeout_usec; /* 1 s */
 	uint64_t proof_timeout_usec;  /* 10 s: no proof by then is `stuck` */
+	uint64_t look_usec;	      /* 30 s: between looks at who holds a region */
 	unsigned scrub_threads;	      /* 0: as many as the library finds right */
 	unsigned max_leases_per_uid;
 	unsigned max_jobs;	      /* asked for by others than root */

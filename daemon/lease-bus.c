@@ -4,7 +4,7 @@
 
 #include "bus.h"
 #include "change.h"
-#include "ops.h"
+#include "ops-internal.h"
 #include "util.h"
 
 static int append_policy(sd_bus_message *reply, const Lease *l)
@@ -34,6 +34,16 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 	if (r >= 0 && lease_state(l) == PML_LEASE_STUCK)
 		r = sd_bus_message_append(
 			reply, "s", "The fence could not be proved: the region is quarantined.");
+	if (r >= 0 && (lease_state(l) == PML_LEASE_FENCED || lease_state(l) == PML_LEASE_STUCK) &&
+		op_process_alive(l->record.vmm_pid, l->record.vmm_start))
+		r = sd_bus_message_append(reply, "s",
+			"The machine has lost this memory: QEMU ends if it is reset, saved, dumped or migrated now. Destroy it (virsh "
+			"destroy), and start it again.");
+	if (r >= 0 && l->pinned)
+		r = sd_bus_message_append(reply, "s", l->pinned);
+	if (r >= 0 && l->region->lease == l && l->region->intruder)
+		r = sd_bus_message_append(reply, "s",
+			"The region is held by others than the machine, too: see its obstacles.");
 	if (r >= 0 && l->record.frozen)
 		r = sd_bus_message_append(reply, "s",
 			"The machine is, or may be, frozen until libvirt has paused it.");

@@ -53,6 +53,7 @@ Lease *lease_free(Lease *l)
 	LIST_REMOVE(l, leases);
 	sd_event_source_disable_unref(l->deadline);
 	free(l->path);
+	free(l->pinned);
 	free(l);
 	return NULL;
 }

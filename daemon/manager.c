@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
+#include "behind.h"
 #include "bus.h"
 #include "log.h"
 #include "manager.h"
@@ -78,6 +79,7 @@ Manager *manager_free(Manager *m)
 	busy = m->exec && executors_close(m->exec);
 	m->exec = executors_free(m->exec);
 	grants_free_all(m);
+	behind_stop(m);
 	uevent_stop(m);
 	sd_event_source_disable_unref(m->read_again);
 	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);
@@ -194,6 +196,9 @@ static void regions_react(Manager *m)
 		bool lent = is_lent(m, r->lease);
 
 		next = LIST_NEXT(r, regions);
+		/* One that comes back is bound by the kernel, as at a boot. */
+		r->was_offline = region_is_kept_offline(r) && !r->returned &&
+				 (r->was_offline || r->presence == PML_PRESENCE_OFFLINE);
 		if (lent && r->presence != PML_PRESENCE_ONLINE && !r->job)
 			log_full(LOG_WARNING,
 				&(LogFields){.lease = r->lease->record.id,
@@ -205,6 +210,8 @@ static void regions_react(Manager *m)
 				r->presence == PML_PRESENCE_MISSING ? "removed" : "unbound");
 		if (lent && r->presence != PML_PRESENCE_ONLINE)
 			manager_region_lost(r);
+		else if (region_is_kept_offline(r) && r->presence == PML_PRESENCE_ONLINE && !r->job)
+			(void)guard_start(r);
 		else if (r->presence_moved && !r->job && r->record.use != PML_USE_FREE)
 			(void)op_settle_kick(r);
 		else if (r->returned && !r->job)
@@ -377,6 +384,9 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		m->libvirt_connected = true;
 		manager_changed(m);
 		manager_libvirt_connected(m);
+		/* What happened meanwhile brings no events. */
+		behind_ask_pinned(m, "");
+		behind_kick(m);
 		break;
 	case VIRT_EV_DISCONNECTED:
 		if (m->libvirt_connected)
@@ -385,10 +395,22 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		m->libvirt_connected = false;
 		manager_changed(m);
 		break;
+	case VIRT_EV_DOMAIN_STARTED:
+		behind_kick(m);
+		break;
+	case VIRT_EV_DEVICE_ADDED:
+		/* Our own, no more than what a lease's job looks at. */
+		if (strncmp(ev->alias, PML_ALIAS_PREFIX, strlen(PML_ALIAS_PREFIX)) == 0)
+			break;
+		behind_ask_pinned(m, ev->domain);
+		behind_kick(m);
+		break;
 	case VIRT_EV_DOMAIN_STOPPED:
 		manager_domain_stopped(m, ev->domain);
 		break;
 	case VIRT_EV_DEVICE_REMOVED:
+		behind_ask_pinned(m, ev->domain);
+		/* fall through */
 	case VIRT_EV_MEMORY_FAILURE:
 		log_full(LOG_NOTICE, &(LogFields){.domain = ev->domain},
 			"libvirt: %s of domain %s %s %s",
@@ -423,6 +445,8 @@ int manager_start(Manager *m)
 		return r;
 	r = m->virt_ops->start(
 		m->virt_ops->userdata, m->exec, m->config.libvirt_uri, on_virt, m, &m->virt);
+	if (r >= 0)
+		r = behind_start(m);
 	if (r < 0)
 		return r;
 	return bus_start(m);

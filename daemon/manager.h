@@ -47,6 +47,9 @@ struct Region {
 	Lease *lease;		/* the lease that is not released, or NULL */
 	Job *job;		/* or NULL */
 	Watch *watches;
+	char *intruder;	  /* who holds it behind our back, for people; or NULL */
+	bool was_offline; /* was seen unbound while it was kept offline */
+	bool look;	  /* its turn to be looked at: behind.c */
 	char *held_by; /* what the newest proof of an eviction said of those that are left; or NULL
 			*/
 	sd_event_source *retry; /* proves again on a clock where no holder can be watched */
@@ -64,6 +67,12 @@ static inline const char *region_label(const Region *r)
 	return r->name[0] ? r->name : r->id;
 }
 
+/* Offline until somebody brings it back by name. */
+static inline bool region_is_kept_offline(const Region *r)
+{
+	return !r->lease && r->record.use == PML_USE_EVICTED && r->record.reason[0];
+}
+
 struct Lease {
 	Manager *manager;
 	LIST_ENTRY(Lease) leases;
@@ -76,6 +85,7 @@ struct Lease {
 	 * disk's. */
 	bool marked;
 	PmlLeaseState mark;
+	char *pinned;	 /* what pins its machine's memory by now, a sentence; or NULL */
 	bool start_over; /* libvirt has said that the machine's process is gone: nothing of a start
 			    is left that could reach the region */
 	bool gone;	 /* released or never recorded: freed when no job has it */
@@ -119,6 +129,7 @@ struct Manager {
 	struct AfterFence
 		*after_fence; /* machines that libvirt has yet to pause or destroy: after-fence.c */
 	char *managed;	      /* the list for libvirt's hook, as it was written last */
+	struct Behind *behind;
 	struct Grant *grants; /* machines that wait to be started: grant.c */
 	int uevent_fd;
 	sd_event_source *uevent_source;

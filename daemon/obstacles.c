@@ -157,6 +157,10 @@ static void build(const Region *r, Obstacles *o)
 			"It is not there: its device has left, or its namespace is disabled; bring it back first.");
 	if (r->record.use == PML_USE_QUARANTINED)
 		add_use(o, r);
+	if (r->intruder)
+		add(o, PML_ERROR_HELD,
+			"It is held behind our back, by %s; end that, which is noticed.",
+			r->intruder);
 	if (r->lease)
 		add_lease(o, r, r->lease);
 	if (r->job)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "behind.h"
 #include "change.h"
 #include "ops.h"
 
@@ -12,6 +13,7 @@ const JobKind *const job_kinds[] = {
 	&op_readmit_kind,
 	&op_scrub_kind,
 	&op_recover_kind,
+	&op_guard_kind,
 	&change_kind,
 	NULL,
 };

@@ -134,7 +134,8 @@ static JobNext virt_failed(Job *job, int r)
 	switch (r) {
 	case VIRT_NO_DOMAIN:
 		job_set_error(job, PML_ERROR_NO_SUCH_DOMAIN,
-			"libvirt knows no domain \"%s\". `virsh list --all` shows those that there are.",
+			"libvirt (qemu:///system) knows no domain \"%s\". `virsh list --all` shows those that there are; domains of "
+			"qemu:///session are lent nothing.",
 			d->domain_arg);
 		break;
 	case VIRT_NOT_RUNNING:
@@ -143,6 +144,12 @@ static JobNext virt_failed(Job *job, int r)
 		break;
 	case VIRT_UNSUITED:
 		job_set_error(job, PML_ERROR_DOMAIN_UNSUITED, "%s", why);
+		break;
+	case VIRT_PINNED:
+		job_set_error(job, PML_ERROR_PINNED, "%s", why);
+		break;
+	case VIRT_BUSY:
+		job_set_error(job, PML_ERROR_BUSY, "%s", why);
 		break;
 	case VIRT_UNAVAILABLE:
 		job_set_error(job, PML_ERROR_NO_LIBVIRT,
@@ -227,6 +234,9 @@ static JobNext domain_done(Job *job, int r)
 
 	if (lease_replaced(job) || cancelled(job))
 		return JOB_FAIL;
+	/* A kernel that revokes takes it back from pinned memory, too. */
+	if (r == VIRT_PINNED && pml_fence_level(d->host, d->dax) == PML_FENCE_REVOKE)
+		r = 0;
 	if (r != 0)
 		return virt_failed(job, r);
 	(void)PML_STRCPY(d->rec.domain, d->found.uuid);

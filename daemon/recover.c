@@ -6,6 +6,7 @@
  * jobs; they run when the loop does.
  */
 
+#include "behind.h"
 #include "log.h"
 #include "ops-internal.h"
 #include "util.h"
@@ -86,6 +87,9 @@ int recover_region(Region *region)
 	case PML_USE_EVICTING:
 		return region->host ? evict_continue_unleased(region) : 0;
 	case PML_USE_EVICTED:
+		/* The kernel binds what it finds at a boot. */
+		if (region_is_kept_offline(region) && region->presence == PML_PRESENCE_ONLINE)
+			return guard_start(region);
 		return op_settle_kick(region);
 	case PML_USE_LEASED:
 		log_full(LOG_ERR, &(LogFields){.region = region->id},

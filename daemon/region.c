@@ -81,6 +81,7 @@ Region *region_free(Region *r)
 	pml_region_unref(r->host);
 	pml_region_unref(r->last);
 	free(r->held_by);
+	free(r->intruder);
 	free(r->path);
 	free(r);
 	return NULL;

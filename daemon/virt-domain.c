@@ -293,6 +293,26 @@ static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **
 	return attach_failed(&c, mem, r, &why, ret_why);
 }
 
+static int virt_pinned(Virt *v, const char *uuid, char **ret_why)
+{
+	_cleanup_free_ char *why = NULL;
+	_cleanup_(xmlp) char *xml = NULL;
+	_cleanup_call_ Call c = {0};
+	int r;
+
+	r = call_begin(&c, v, uuid, &why);
+	if (r == 0)
+		r = call_xml(&c, &xml, &why);
+	if (r == VIRT_NO_DOMAIN)
+		return 0;
+	if (r != 0) {
+		*ret_why = TAKE_PTR(why);
+		return r;
+	}
+	r = virt_xml_pinned(xml, ret_why);
+	return r == -EBADMSG ? unreadable(ret_why) : r;
+}
+
 /* --- pause and destroy --- */
 
 /* Is there no process (any more), or none whose processors run? Errors say nothing. */
@@ -362,6 +382,7 @@ const VirtOps virt_libvirt_ops = {
 	.suited = virt_suited,
 	.attach = virt_attach,
 	.has_device = virt_has_device,
+	.pinned = virt_pinned,
 	.pause = virt_pause,
 	.destroy = virt_destroy,
 	.host = virt_host,

@@ -354,12 +354,24 @@ static int lacks(const Machine *m, const VirtMemory *mem, char **ret)
 	return VIRT_UNSUITED;
 }
 
+static int pinned(const char *by, char **ret_why)
+{
+	char *why;
+
+	if (asprintf(&why,
+		    "The machine has %s, so the region could not be taken back by force: "
+		    "lease it to a machine without.",
+		    by) < 0)
+		return -ENOMEM;
+	*ret_why = why;
+	return VIRT_PINNED;
+}
+
 int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why)
 {
 	_cleanup_doc_ xmlDoc *doc = NULL;
 	xmlNode *root;
 	Machine m = {0};
-	char *why;
 	int r;
 
 	r = xml_parse_domain(text, &doc, &root);
@@ -373,13 +385,7 @@ int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why)
 	r = lacks(&m, mem, ret_why);
 	if (r != 0 || !m.pinned_by)
 		return r;
-	if (asprintf(&why,
-		    "The machine has %s, so the region could not be taken back by force: "
-		    "lease it to a machine without.",
-		    m.pinned_by) < 0)
-		return -ENOMEM;
-	*ret_why = why;
-	return VIRT_PINNED;
+	return pinned(m.pinned_by, ret_why);
 }
 
 int virt_xml_has_device(const char *text, const VirtMemory *mem, bool *ret)
@@ -425,4 +431,18 @@ int virt_xml_security(const char *capabilities, char *ret, size_t size)
 	}
 	(void)snprintf(ret, size, "%s", models);
 	return 0;
+}
+
+int virt_xml_pinned(const char *text, char **ret_why)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	const char *by;
+	xmlNode *root;
+	int r;
+
+	r = xml_parse_domain(text, &doc, &root);
+	if (r < 0)
+		return r;
+	by = xml_is_live(root) ? xml_pinned_by(xml_child(root, "devices")) : NULL;
+	return by ? pinned(by, ret_why) : 0;
 }

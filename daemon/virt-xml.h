@@ -38,6 +38,12 @@ int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why);
 int virt_xml_security(const char *capabilities, char *ret, size_t size);
 
 /*
+ * 0: nothing pins the memory of the running machine that this live XML describes, or it is off;
+ * VIRT_PINNED and what does; -EBADMSG, -ENOMEM.
+ */
+int virt_xml_pinned(const char *text, char **ret_why);
+
+/*
  * *ret: a memory device has this alias ("": any) and this path; false for the definition of a
  * machine that is off. Returns 0, -EBADMSG, -ENOMEM.
  */

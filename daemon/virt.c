@@ -33,7 +33,7 @@ struct Virt {
 	uint64_t generation; /* counts those */
 	virConnectPtr spare[SPARES];
 	size_t n_spare;
-	int callbacks[3]; /* of the thread that keeps conn: registrations, -1 for none */
+	int callbacks[4]; /* of the thread that keeps conn: registrations, -1 for none */
 };
 
 static int loop_error;
@@ -151,9 +151,16 @@ static const char *stopped_detail(int detail)
  */
 static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *opaque)
 {
-	if (event == VIR_DOMAIN_EVENT_STOPPED)
+	if (event == VIR_DOMAIN_EVENT_STARTED)
+		post_domain(opaque, VIRT_EV_DOMAIN_STARTED, dom, "", "");
+	else if (event == VIR_DOMAIN_EVENT_STOPPED)
 		post_domain(opaque, VIRT_EV_DOMAIN_STOPPED, dom, "", stopped_detail(detail));
 	return 0;
+}
+
+static void on_device_added(virConnectPtr conn, virDomainPtr dom, const char *alias, void *opaque)
+{
+	post_domain(opaque, VIRT_EV_DEVICE_ADDED, dom, alias, "");
 }
 
 static void on_device_removed(virConnectPtr conn, virDomainPtr dom, const char *alias, void *opaque)
@@ -258,6 +265,9 @@ static bool events_register(Virt *v, virConnectPtr conn)
 		       v, conn, 0, VIR_DOMAIN_EVENT_ID_LIFECYCLE, (void (*)(void))on_lifecycle) &&
 	       (register_event(v, conn, 1, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
 			(void (*)(void))on_device_removed) ||
+		       tolerable(conn)) &&
+	       (register_event(v, conn, 3, VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
+			(void (*)(void))on_device_added) ||
 		       tolerable(conn)) &&
 	       (register_event(v, conn, 2, VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE,
 			(void (*)(void))on_memory_failure) ||

@@ -48,6 +48,8 @@ typedef enum VirtEventType {
 	VIRT_EV_CONNECTED, /* (again): everything must be read again */
 	VIRT_EV_DISCONNECTED,
 	VIRT_EV_DOMAIN_STOPPED, /* its process is gone; detail: why, in a word or two */
+	VIRT_EV_DOMAIN_STARTED,
+	VIRT_EV_DEVICE_ADDED,	/* alias */
 	VIRT_EV_DEVICE_REMOVED, /* alias */
 	VIRT_EV_MEMORY_FAILURE, /* detail: who was told, and what was done */
 } VirtEventType;
@@ -106,6 +108,11 @@ typedef struct VirtOps {
 	 */
 	int (*has_device)(
 		Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why);
+	/*
+	 * Does a device of the running machine pin its memory, or hand it to another process: 0,
+	 * also when it is off or gone; PINNED. UNAVAILABLE, REFUSED.
+	 */
+	int (*pinned)(Virt *v, const char *uuid, char **ret_why);
 	/*
 	 * Pauses. before(data) (may be NULL) is called in this thread when libvirt has answered
 	 * that the machine is there, paused or not, right before the call that needs its main loop

@@ -83,6 +83,10 @@
 					    */
 #define PML_MESSAGE_JOB_FAILED	  "070e7865edbe4cc28c96859e1e13bff5"
 #define PML_MESSAGE_REFUSED_START "070e7865edbe4cc28c96859e1e13bff6" /* corrupt or newer ledger */
+#define PML_MESSAGE_INTRUDER                                                                       \
+	"070e7865edbe4cc28c96859e1e13bffa"		      /* held or bound behind our back     \
+							       */
+#define PML_MESSAGE_PINNED "070e7865edbe4cc28c96859e1e13bffb" /* after its lease was made */
 #define PML_MESSAGE_CONFIG_REFUSED                                                                 \
 	"070e7865edbe4cc28c96859e1e13bff7"			   /* a file says what cannot be */
 #define PML_MESSAGE_CONFIG_READ "070e7865edbe4cc28c96859e1e13bff8" /* read again */

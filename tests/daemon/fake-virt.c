@@ -138,6 +138,13 @@ static int fake_has_device(
 	return 0;
 }
 
+static int fake_pinned(Virt *v, const char *uuid, char **ret_why)
+{
+	int r;
+
+	return scripted("pinned", uuid, &r, ret_why) ? r : 0;
+}
+
 static int fake_pause(
 	Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why)
 {
@@ -246,6 +253,7 @@ const VirtOps fake_virt_ops = {
 	.suited = fake_suited,
 	.attach = fake_attach,
 	.has_device = fake_has_device,
+	.pinned = fake_pinned,
 	.pause = fake_pause,
 	.destroy = fake_destroy,
 	.host = fake_host,

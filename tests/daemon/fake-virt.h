@@ -9,7 +9,7 @@
  *   OP.hang        a FIFO: the call waits until somebody opens it for writing
  *   calls          the calls made, a line each (written here)
  *   events         a FIFO that is read here: "connected", "disconnected", "stopped UUID"
- * OP: suited attach has_device pause destroy. A libvirt without the file `down` is connected
+ * OP: suited attach has_device pinned pause destroy. A libvirt without the file `down` is connected
  * from the start.
  */
 

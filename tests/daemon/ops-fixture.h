@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "behind.h"
 #include "change.h"
 #include "log.h"
 #include "ops-internal.h"
@@ -36,7 +37,8 @@ static _unused_ void stop(void)
 
 	/* What runs in a thread when the daemon ends is left to the process's end, which ASan would
 	 * call a leak. */
-	while ((m->jobs || m->rescan_running) && pml_now_usec(CLOCK_MONOTONIC) < end)
+	while ((m->jobs || m->rescan_running || behind_busy(m)) &&
+		pml_now_usec(CLOCK_MONOTONIC) < end)
 		(void)sd_event_run(event, 10 * USEC_PER_MSEC);
 	m = manager_free(m);
 	event = sd_event_unref(event);

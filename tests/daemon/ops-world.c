@@ -245,11 +245,17 @@ static void connected(void *data)
 	v->on_event(v->data, &ev);
 }
 
+static Virt the_one;
+
+void world_virt_event(const VirtEvent *ev)
+{
+	the_one.on_event(the_one.data, ev);
+}
+
 static int virt_start(void *userdata, Executors *x, const char *uri,
 	void (*on_event)(void *data, const VirtEvent *ev), void *data, Virt **ret)
 {
 	/* One for all: a hung call may still look at it when its daemon is gone. */
-	static Virt the_one;
 	Virt *v = &the_one;
 
 	*v = (Virt){x, on_event, data};
@@ -281,6 +287,10 @@ static int virt_suited(
 	*ret = (VirtDomain){.running = d->pid != 0};
 	(void)PML_STRCPY(ret->uuid, d->uuid);
 	(void)PML_STRCPY(ret->name, d->name);
+	if (ret->running && world->refuse_pinned) {
+		*ret_why = strdup("The machine has a <hostdev>.");
+		return VIRT_PINNED;
+	}
 	return ret->running ? 0 : VIRT_NOT_RUNNING;
 }
 
@@ -330,6 +340,16 @@ static int virt_has_device(
 	return 0;
 }
 
+static int virt_pinned(Virt *v, const char *uuid, char **ret_why)
+{
+	if (world->libvirt_down)
+		return VIRT_UNAVAILABLE;
+	if (!world->pinned)
+		return 0;
+	*ret_why = strdup("The machine has a <hostdev>.");
+	return VIRT_PINNED;
+}
+
 static int virt_pause(
 	Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why)
 {
@@ -351,7 +371,7 @@ static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
 }
 
 static const VirtOps fake_virt = {virt_start, virt_free, virt_connected, virt_suited, virt_attach,
-	virt_has_device, virt_pause, virt_destroy, NULL};
+	virt_has_device, virt_pinned, virt_pause, virt_destroy, NULL};
 
 /* --- all of it --- */
 
@@ -459,6 +479,8 @@ int world_manager_new(sd_event *event, const char *dir, Manager **ret)
 	config.runtime_dir = run;
 	config.media_helper = helper;
 	config.proof_timeout_usec = USEC_PER_SEC / 2;
+	if (world->look_usec)
+		config.look_usec = (uint64_t)world->look_usec;
 	/* Jobs are counted from 1 again. */
 	memset(ends, 0, sizeof(ends));
 	r = manager_new(event, &config, &m);

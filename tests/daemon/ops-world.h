@@ -34,8 +34,11 @@ typedef struct World {
 				    memory */
 	atomic_bool hang_attach; /* libvirt does not come back from an attach */
 	atomic_bool hang_lookup;
-	atomic_int asked; /* while it was so: */
-	atomic_bool busy; /* libvirt is in the middle of something with every domain */
+	atomic_int asked;	   /* while it was so: */
+	atomic_bool busy;	   /* libvirt is in the middle of something with every domain */
+	atomic_bool refuse_pinned; /* so, when a lease is made */
+	atomic_int look_usec;	   /* how often a region is looked at; 0: not */
+	atomic_bool pinned;	   /* a device of every machine pins its memory */
 	atomic_bool hang_pause;
 	atomic_bool libvirt_down;
 	atomic_bool refuse_attach;
@@ -62,6 +65,9 @@ void world_domain_stop(int i); /* kills the machine and waits for its end */
 bool world_holds(int i);
 /* A guest writes: what it reaches now. */
 void world_write(int i);
+
+/* libvirt tells of something. */
+void world_virt_event(const VirtEvent *ev);
 
 int world_manager_new(sd_event *event, const char *dir, Manager **ret);
 

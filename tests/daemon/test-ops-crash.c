@@ -123,6 +123,53 @@ static void start_machine(void)
 	settle();
 }
 
+/* Through the handler that the bus calls. Nobody is at the other end of this bus. */
+static void call(BusHandler handler, const char *path, const char *types, const char *text)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	sd_bus_message *message;
+	int fds[2];
+	sd_bus *bus;
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+	CHECK(sd_bus_new(&bus) == 0 && sd_bus_set_fd(bus, fds[0], fds[0]) >= 0);
+	CHECK(sd_bus_start(bus) >= 0);
+	CHECK(sd_bus_message_new_method_call(
+		      bus, &message, NULL, path, "org.example.Test", "Test") >= 0);
+	CHECK((pml_streq(types, "s") ? sd_bus_message_append(message, "s", text)
+				     : sd_bus_message_append(
+					       message, types, 1, "on-end", "s", text)) >= 0);
+	CHECK(sd_bus_message_seal(message, 1, 0) >= 0);
+	CHECK(handler(m, message, 0, &error) >= 0);
+	sd_bus_message_unref(message);
+	settle();
+}
+
+/* Somebody binds what is kept offline. */
+static void bind_behind_our_back(void)
+{
+	start();
+	UNTIL(m->libvirt_connected);
+	settle();
+	(void)finish(take_back_now("evict", 0, true));
+	CHECK(manager_rescan(m, NULL, NULL) == 0);
+	settle();
+	world->bound = true;
+	CHECK(manager_rescan(m, NULL, NULL) == 0);
+	settle();
+}
+
+static void check_guarded(bool after)
+{
+	settle();
+	CHECK(!world->bound);
+	CHECK(region()->record.use == PML_USE_QUARANTINED ||
+		region()->record.use == PML_USE_EVICTED);
+	if (region()->record.use == PML_USE_QUARANTINED)
+		call(region_bus_lift_quarantine, region()->path, "s", "known");
+	readmit();
+}
+
 static void cancel_drain(void)
 {
 	lend_first();
@@ -219,28 +266,6 @@ static void check_kept_offline(bool after)
 	CHECK(region()->record.use == PML_USE_EVICTED && region()->record.reason[0]);
 }
 
-/* Through the handler that the bus calls. Nobody is at the other end of this bus. */
-static void call(BusHandler handler, const char *path, const char *types, const char *text)
-{
-	sd_bus_error error = SD_BUS_ERROR_NULL;
-	sd_bus_message *message;
-	int fds[2];
-	sd_bus *bus;
-
-	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
-	CHECK(sd_bus_new(&bus) == 0 && sd_bus_set_fd(bus, fds[0], fds[0]) >= 0);
-	CHECK(sd_bus_start(bus) >= 0);
-	CHECK(sd_bus_message_new_method_call(
-		      bus, &message, NULL, path, "org.example.Test", "Test") >= 0);
-	CHECK((pml_streq(types, "s") ? sd_bus_message_append(message, "s", text)
-				     : sd_bus_message_append(
-					       message, types, 1, "on-end", "s", text)) >= 0);
-	CHECK(sd_bus_message_seal(message, 1, 0) >= 0);
-	CHECK(handler(m, message, 0, &error) >= 0);
-	sd_bus_message_unref(message);
-	settle();
-}
-
 static void change_policy(void)
 {
 	lend_first();
@@ -325,6 +350,7 @@ static const struct Way {
 	void (*run)(void);
 	void (*check)(bool after); /* what the next start must have found */
 } ways[] = {
+	{"guard/", "bound by somebody", NULL, bind_behind_our_back, check_guarded},
 	{"grant/", "a machine starts", NULL, start_machine, NULL},
 	{"evict/takeover/", "of a reservation", NULL, take_over_reserve, NULL},
 	{"evict/takeover/", "of an attach", NULL, take_over_attaching, NULL},
