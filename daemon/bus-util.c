@@ -9,12 +9,21 @@
 
 int bus_error(sd_bus_error *error, const char *name, const char *format, ...)
 {
+	_cleanup_free_ char *message = NULL;
 	va_list ap;
 	int r;
 
 	va_start(ap, format);
-	r = sd_bus_error_setfv(error, name, format, ap);
+	r = vasprintf(&message, format, ap);
 	va_end(ap);
+	if (r < 0) {
+		message = NULL;
+		return -ENOMEM;
+	}
+	/* It quotes what the caller sent: the bus refuses a string that was cut within a character,
+	 * and a terminal obeys a control character. */
+	pml_make_printable(message);
+	r = sd_bus_error_set(error, name, message);
 	return r < 0 ? r : -EIO;
 }
 

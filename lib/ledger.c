@@ -43,7 +43,8 @@ int ledger_errno(sqlite3 *db, int rc)
 	case SQLITE_READONLY:
 		return -EROFS;
 	case SQLITE_CANTOPEN:
-		return system > 0 ? -system : -EIO;
+		/* -EUCLEAN is the file system's own damage here, not the ledger's. */
+		return system > 0 && system != EUCLEAN ? -system : -EIO;
 	case SQLITE_NOMEM:
 		return -ENOMEM;
 	case SQLITE_BUSY:

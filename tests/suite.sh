@@ -123,6 +123,18 @@ lab_tests()
 	rm -f "$output"
 }
 
+# Each target for two minutes; the unit tests go over the corpus alone.
+fuzz_tests()
+{
+	local output status=0
+
+	output=$(mktemp)
+	"$top/tests/fuzz/fuzz.sh" 120 | tee "$output" || status=$?
+	count "$output" "$status"
+	[ -z "$why" ] || echo "not ok - fuzz: $why"
+	rm -f "$output"
+}
+
 main()
 {
 	local start=$SECONDS
@@ -131,9 +143,10 @@ main()
 	'' | all | unit | lab) ;;
 	*) die "./run test [unit|lab|all]" ;;
 	esac
-	# Every point where a fault is tried, in the place of a sample.
-	[ "${1:-}" != all ] || export PMEMLEASE_TEST_STRIDE=1
+	# Every point where a fault is tried, in the place of a sample; minutes of chance, of seconds.
+	[ "${1:-}" != all ] || export PMEMLEASE_TEST_STRIDE=1 PMEMLEASE_TEST_SECONDS=300
 	[ "${1:-}" = lab ] || unit_tests
+	[ "${1:-}" != all ] || fuzz_tests
 	[ "${1:-}" = unit ] || lab_tests "$top"/tests/lab/[0-9]*.sh
 	[ "${1:-}" != all ] || lab_tests "$top"/tests/lab/long/*.sh
 	say "tests: $((SECONDS - start)) s"

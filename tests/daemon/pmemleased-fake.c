@@ -7,6 +7,7 @@
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
 
+#include "crowd-host.h"
 #include "fake-host.h"
 #include "fake-virt.h"
 #include "log.h"
@@ -41,10 +42,12 @@ int main(int argc, char *argv[])
 		   *trusted = getenv("PMEMLEASE_FAKE_TRUSTED_UID");
 	sd_event *event = NULL;
 	Manager *m = NULL;
+	Crowd *crowd;
 	Config config;
 	sigset_t set;
 	int r;
 
+	crowd_media_helper(argc, argv);
 	config_defaults(&config);
 	r = options_parse(argc, argv, &config);
 	if (r <= 0 || !dir)
@@ -75,6 +78,9 @@ int main(int argc, char *argv[])
 	m->scan = fake_host_scan;
 	m->dax = &fake_dax_ops;
 	m->virt_ops = &fake_virt_ops;
+	crowd = crowd_find(dir);
+	if (crowd)
+		crowd_host_use(crowd, event, dir, m);
 	m->on_ready = on_ready;
 	m->on_reload = on_reload;
 	r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, m);
