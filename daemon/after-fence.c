@@ -257,11 +257,11 @@ void after_fence_retry(Manager *m)
 	}
 }
 
-bool after_fence_frozen(Manager *m, const char *lease_id)
+bool after_fence_pending(Manager *m, const char *lease_id)
 {
 	const AfterFence *a = after_fence_find(m, lease_id);
 
-	return a && a->frozen;
+	return a && !a->over;
 }
 
 void after_fence_poke(Manager *m)

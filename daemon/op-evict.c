@@ -494,7 +494,7 @@ static int record_txn(Job *job, PmlTxn *txn)
 		PmlLeaseRecord rec = job->lease->record;
 
 		take_wishes(d, &rec);
-		rec.frozen = after_fence_frozen(job->manager, rec.id);
+		rec.frozen = after_fence_pending(job->manager, rec.id);
 		if (d->rec.vmm_pid > 0 && rec.vmm_pid == 0) {
 			rec.vmm_pid = d->rec.vmm_pid;
 			rec.vmm_start = d->rec.vmm_start;

@@ -126,6 +126,21 @@ bool op_bytes_are_lent(const Region *region)
 	return false;
 }
 
+int op_lift_refuse(const Region *region, OpError *err)
+{
+	const Lease *l;
+
+	LIST_FOREACH (l, &region->manager->leases, leases)
+		if (!l->gone && l->region != region &&
+			pml_extent_overlaps(&l->record.extent, &region->extent))
+			return op_error(err, PML_ERROR_BUSY,
+				"Lease %s of region %s is %s, and covers some of these bytes. Lift the "
+				"quarantine of %s: that ends the lease, too.",
+				l->record.id, region_label(l->region),
+				pml_lease_state_to_string(lease_state(l)), region_label(l->region));
+	return 0;
+}
+
 static void stuck_suffix(char *buf, size_t size, const PmlLeaseRecord *rec)
 {
 	(void)snprintf(buf, size, " (lease %s)", rec->id);

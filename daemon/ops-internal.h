@@ -69,8 +69,11 @@ void watch_drop(Region *region, bool holder);
 int after_fence_begin(Manager *m, const PmlLeaseRecord *rec, bool frozen);
 /* libvirt is connected again: what waits for it is tried again. */
 void after_fence_retry(Manager *m);
-/* True while the machine of this lease is to be taken as frozen by us. */
-bool after_fence_frozen(Manager *m, const char *lease_id);
+/*
+ * True while the machine of this lease waits for libvirt: it is frozen, or, where that failed, runs
+ * on with its memory gone. A record that says `frozen` has a later daemon begin this again.
+ */
+bool after_fence_pending(Manager *m, const char *lease_id);
 /* The lease's record has moved: what only waited for that is written. */
 void after_fence_poke(Manager *m);
 

@@ -31,6 +31,9 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid,
 	Job **ret_job, OpError *err);
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err);
+/* Whether an operator's word may end the region's quarantine: not while a lease of another region
+ * covers some of its bytes. 0, or 1 with the error. */
+int op_lift_refuse(const Region *region, OpError *err);
 
 /*
  * A machine starts or stops, says libvirt's hook. domain_xml: what libvirt gave it; phase: the

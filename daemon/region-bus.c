@@ -282,6 +282,7 @@ int region_bus_lift_quarantine(Manager *m, sd_bus_message *call, uint32_t uid, s
 {
 	Region *region = find(m, call, error);
 	const char *reason;
+	OpError err = {};
 	PmlTxn *txn;
 	int r;
 
@@ -297,6 +298,9 @@ int region_bus_lift_quarantine(Manager *m, sd_bus_message *call, uint32_t uid, s
 	if (region->job || (region->lease && region->lease->marked))
 		return bus_error(
 			error, PML_ERROR_BUSY, "An operation has the region; wait for its end.");
+	r = op_lift_refuse(region, &err);
+	if (r != 0)
+		return bus_op_error(error, r, &err);
 	txn = txn_of(uid);
 	if (!txn)
 		return -ENOMEM;

@@ -60,7 +60,8 @@ typedef struct PmlLeaseRecord {
 	PmlOnEnd on_end;
 	PmlAfterFence after_fence;
 	bool keep_offline; /* an evict that takes the region offline until readmit */
-	bool frozen; /* the cgroup may be frozen by us: a restart must thaw or keep it knowingly */
+	bool frozen; /* the machine waits to be paused or destroyed after its fence, its cgroup
+			frozen by us or, where that failed, not: a restart goes on with it */
 	uint64_t deadline_usec; /* CLOCK_BOOTTIME; 0 = none is running; valid in boot_id only */
 	char boot_id[PML_ID_MAX];
 	uint64_t since_usec;  /* CLOCK_REALTIME of the last transition */

@@ -3,6 +3,9 @@
 /* The operations where something goes away, or fails, at a bad moment: between two starts, in a
  * write, in a thread. */
 
+#include <sys/socket.h>
+
+#include "bus.h"
 #include "ops-fixture.h"
 
 /* What happened while nobody listened is found at the start: a dead mapping looks like a live one.
@@ -27,6 +30,31 @@ static void test_unbound_while_away(void **state)
 	world->bound = false;
 	start();
 	UNTIL(region()->lease->record.state == PML_LEASE_FENCED);
+}
+
+/* libvirt was away when the fence was over, and nothing had frozen the machine: it runs on with its
+ * memory gone, which a new daemon must know. */
+static void test_pause_after_a_restart(void **state)
+{
+	scrub("");
+	lend("a");
+	stop();
+	world->libvirt_down = true;
+	start();
+	(void)evict(0);
+	UNTIL(region()->lease->record.state == PML_LEASE_FENCED && !region()->lease->marked);
+	assert_false(world->domains[0].paused);
+	stop();
+	world->libvirt_down = false;
+	start();
+	UNTIL(world->domains[0].paused);
+	/* done once: what an operator does with the machine then is his */
+	UNTIL(!region()->lease->record.frozen);
+	world->domains[0].paused = false;
+	stop();
+	start();
+	UNTIL(m->libvirt_connected && !region()->job);
+	assert_false(world->domains[0].paused);
 }
 
 /* The last holder ends while a policy is being written: that is heard, and remembered. */
@@ -134,6 +162,55 @@ static void test_other_bounds(void **state)
 	assert_null(other->job);
 	refused(op_readmit_start(m, other, 0, &job, &err), PML_ERROR_BUSY);
 	(void)region_free(other);
+}
+
+/* As the bus calls it: 0, or the error's name is written. */
+static int lift(const Region *r, sd_bus_error *error)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+	_cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
+	int fds[2], result;
+
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(sd_bus_new(&bus), 0);
+	assert_true(sd_bus_set_fd(bus, fds[0], fds[0]) >= 0 && sd_bus_start(bus) >= 0);
+	assert_true(sd_bus_message_new_method_call(
+			    bus, &message, NULL, r->path, "org.example.Test", "Test") >= 0);
+	assert_true(sd_bus_message_append(message, "s", "known") >= 0);
+	assert_true(sd_bus_message_seal(message, 1, 0) >= 0);
+	result = region_bus_lift_quarantine(m, message, 0, error);
+	close(fds[1]);
+	return result;
+}
+
+/* Nor is the word of an operator taken for them under another name, as long as a lease is stuck. */
+static void test_lift_under_another_name(void **state)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	PmlExtent half;
+	Region *other;
+
+	scrub("");
+	lend("a");
+	world->hold_proof = true;
+	(void)evict(0);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_STUCK);
+	half = region()->extent;
+	half.size_bytes /= 2;
+	assert_int_equal(region_new(m, "other", "dax9.0", &half, &other), 0);
+	assert_int_equal(other->record.use, PML_USE_QUARANTINED);
+	assert_true(lift(other, &error) < 0);
+	assert_string_equal(error.name, PML_ERROR_BUSY);
+	/* says under which it is */
+	assert_non_null(strstr(error.message, region_label(region())));
+	sd_bus_error_free(&error);
+	(void)region_free(other);
+	/* there it ends both */
+	UNTIL(!region()->job);
+	assert_true(lift(region(), &error) >= 0);
+	UNTIL(!region()->lease && !region()->job);
+	assert_int_equal(region()->record.use, PML_USE_FREE);
 }
 
 /* Written, and not read again: memory follows when it can. */
@@ -270,11 +347,13 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(test_unbound_while_away),
+		T(test_pause_after_a_restart),
 		T(test_holder_ends_during_change),
 		T(test_attach_outlives_the_daemon),
 		T(test_ledger_unreadable),
 		T(test_lease_of_a_lost_device),
 		T(test_other_bounds),
+		T(test_lift_under_another_name),
 		T(test_end_in_proof),
 		T(test_sentences_are_text),
 		T(test_scrub_of_many),
