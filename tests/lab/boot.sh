@@ -16,7 +16,7 @@ lab=$top/tests/lab
 # shellcheck source=tests/lab/kernel.sh
 . "$lab/kernel.sh"
 
-kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive=
+kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' kernel_args=''
 with=()
 allowed=()
 
@@ -30,6 +30,7 @@ usage()
 	  --timeout SECONDS  for everything from power-on to the script's end (600)
 	  --nvdimms SIZES    sizes of the NVDIMMs (1026M,1026M; 2M of each is its label area)
 	  --memory SIZE      memory of the emulated host (4G)
+	  --kernel-arg ARG   for the host's kernel; may be repeated
 	  --survive          a host that dies boots again, as after a power cut
 
 	SCRIPT runs as root, beside its files and tests/lab/lib*.sh, once everything is up. Its output
@@ -47,7 +48,7 @@ parse()
 {
 	while [ $# -gt 0 ]; do
 		case $1 in
-		--kernel | --with | --timeout | --nvdimms | --memory)
+		--kernel | --with | --timeout | --nvdimms | --memory | --kernel-arg)
 			[ $# -ge 2 ] || die "$1 needs a value"
 			case $1 in
 			--kernel) kernel=$2 ;;
@@ -55,6 +56,7 @@ parse()
 			--timeout) timeout=$2 ;;
 			--nvdimms) nvdimms=$2 ;;
 			--memory) memory=$2 ;;
+			--kernel-arg) kernel_args+=" $2" ;;
 			esac
 			shift 2
 			;;
@@ -183,6 +185,9 @@ qemu_arguments()
 {
 	local boot=$1 index maxmem=16384 tty=0
 
+	# Off for good once it was off: no later word turns it on.
+	[[ $kernel_args = *' audit='* ]] || kernel_args+=" audit=0"
+
 	[ ! -t 1 ] || tty=1
 	qemu=(
 		"$root_dir/qemu/lib/ld-linux-x86-64.so.2" --library-path "$root_dir/qemu/lib"
@@ -196,8 +201,8 @@ qemu_arguments()
 		-device virtserialport,chardev=out,name=lab.out
 		-kernel "$kernel_dir/vmlinuz" -initrd "$initrd_dir/host.initrd"
 		-append "console=ttyS0 loglevel=5 panic=-1 systemd.unit=lab.target
-systemd.show_status=0 systemd.default_timeout_start_sec=300 net.ifnames=0 audit=0 selinux=0
-lab.boot=$boot lab.tty=$tty"
+systemd.show_status=0 systemd.default_timeout_start_sec=300 net.ifnames=0 selinux=0
+lab.boot=$boot lab.tty=$tty$kernel_args"
 	)
 	disk lab-root "$root_dir/host.img" snapshot=on
 	disk lab-kernel "$kernel_dir/modules.img" readonly=on

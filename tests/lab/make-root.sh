@@ -13,10 +13,11 @@ packages=(
 	libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86
 	ndctl daxctl libndctl6 libdaxctl1 libpmem2 libsqlite3-0 libjson-c5 libsmartcols1 libxml2
 	libinih1 libkmod2
-	socat strace fdisk e2fsprogs dmsetup jq sqlite3
+	apparmor socat strace fdisk e2fsprogs dmsetup jq sqlite3
 )
 
-# What only costs boot time in a machine that lives for a minute, or fails in it harmlessly.
+# What only costs boot time in a machine that lives for a minute, or fails in it harmlessly. Profiles of AppArmor are loaded
+# by the test that is about them.
 masked=(
 	getty.target getty@tty1.service serial-getty@ttyS0.service serial-getty@ttyS1.service
 	console-getty.service ndctl-monitor.service daxdev-reconfigure@.service
@@ -26,7 +27,7 @@ masked=(
 	systemd-hwdb-update.service systemd-journal-catalog-update.service systemd-update-done.service
 	ldconfig.service systemd-binfmt.service systemd-random-seed.service
 	systemd-boot-random-seed.service systemd-update-utmp.service systemd-rfkill.socket
-	libvirt-guests.service virtlockd.socket virtlockd-admin.socket
+	apparmor.service libvirt-guests.service virtlockd.socket virtlockd-admin.socket
 )
 
 mirror=$1 apt_conf=$2 out=$3 tree=$3/tree
