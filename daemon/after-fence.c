@@ -171,7 +171,8 @@ static void write_thawed(AfterFence *a)
 static void on_run_done(void *data, int r)
 {
 	AfterFence *a = data;
-	LogFields fields = {.lease = a->lease, .domain = a->domain};
+	const LogFields fields = {
+		.lease = a->lease, .domain = a->domain, .message_id = PML_MESSAGE_AFTER_FENCE};
 
 	a->running = false;
 	if (r == 0) {

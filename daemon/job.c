@@ -70,7 +70,8 @@ static void job_end(Job *job, bool success)
 		log_full(LOG_WARNING,
 			&(LogFields){.lease = job->lease ? job->lease->record.id : NULL,
 				.region = region ? region->id : NULL,
-				.message_id = PML_MESSAGE_JOB_FAILED},
+				.message_id =
+					job->message_id ? job->message_id : PML_MESSAGE_JOB_FAILED},
 			"Job %" PRIu64 " (%s) failed at %s: %s", job->id, job->kind->name,
 			job->step < job->kind->n_steps ? job_step(job)->name : "its end",
 			job->message);

@@ -71,7 +71,8 @@ struct Job {
 	char phase[64];	 /* for people: "waiting for the guest" */
 	char error[64];	 /* PML_ERROR_… or "" */
 	char message[2048];
-	uint32_t uid; /* who asked */
+	const char *message_id; /* of the failure in the journal; NULL: PML_MESSAGE_JOB_FAILED */
+	uint32_t uid;		/* who asked */
 	Job *next;
 	/* The engine's own. */
 	char *path;		 /* object path; NULL for internal kinds */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "journal.h"
 #include "log.h"
 #include "manager.h"
 #include "util.h"
@@ -19,6 +20,7 @@ void ledger_change_clear(LedgerChange *c)
 	free(c->why);
 	free(c->leases);
 	free(c->extents);
+	journal_rows_clear(&c->history);
 	*c = (LedgerChange){};
 }
 
@@ -39,25 +41,12 @@ int ledger_change_run(LedgerChange *c)
 	r = pml_ledger_leases(ledger, false, &c->leases, &c->n_leases);
 	if (r >= 0)
 		r = pml_ledger_extents(ledger, &c->extents, &c->n_extents);
+	if (r >= 0)
+		r = journal_rows_read(ledger, c->manager->history_seq, &c->history);
+	if (r >= 0 && c->history.n > 0)
+		c->manager->history_seq = c->history.rows[0].seq;
 	c->read = r >= 0;
 	return c->txn ? 0 : r;
-}
-
-static void log_lease_moved(const Lease *l, PmlLeaseState from, PmlLeaseState to)
-{
-	const PmlLeaseRecord *rec = &l->record;
-	bool stuck = to == PML_LEASE_STUCK;
-
-	log_full(stuck ? LOG_ERR : LOG_INFO,
-		&(LogFields){.lease = rec->id,
-			.region = rec->region,
-			.domain = rec->domain,
-			.state_old = pml_lease_state_to_string(from),
-			.state_new = pml_lease_state_to_string(to),
-			.message_id = stuck ? PML_MESSAGE_STUCK : PML_MESSAGE_LEASE_STATE},
-		"Lease of %s to %s: %s, was %s.", rec->region_name,
-		rec->domain_name[0] ? rec->domain_name : rec->domain, pml_lease_state_to_string(to),
-		pml_lease_state_to_string(from));
 }
 
 /* Of one lease's records: the fields that a lease keeps for its whole life are not looked at. */
@@ -75,7 +64,6 @@ static int take_lease(Manager *m, const PmlLeaseRecord *rec)
 {
 	Lease *l = manager_find_lease(m, rec->id);
 	Region *region;
-	PmlLeaseState from;
 	int r;
 
 	if (!l) {
@@ -87,13 +75,10 @@ static int take_lease(Manager *m, const PmlLeaseRecord *rec)
 		}
 		return lease_new(m, region, rec, true, &l);
 	}
-	from = l->record.state;
 	if (l->recorded && !record_is_news(&l->record, rec))
 		return 0;
 	l->record = *rec;
 	l->recorded = true;
-	if (from != rec->state)
-		log_lease_moved(l, from, rec->state);
 	lease_changed(l);
 	return 0;
 }
@@ -109,7 +94,6 @@ static void take_released(Manager *m, const LedgerChange *c)
 			found = strcmp(c->leases[i].id, l->record.id) == 0;
 		if (found || !l->recorded || l->gone)
 			continue;
-		log_lease_moved(l, lease_state(l), PML_LEASE_RELEASED);
 		l->record.state = PML_LEASE_RELEASED;
 		l->record.deadline_usec = 0;
 		l->marked = false;
@@ -135,6 +119,9 @@ static int take_view(Manager *m, LedgerChange *c)
 	LIST_FOREACH (region, &m->regions, regions)
 		if (region_refold(region))
 			region_changed(region);
+	/* Now every name in it is known, and what has ended is not yet forgotten. */
+	journal_rows_write(m, &c->history);
+	journal_rows_clear(&c->history);
 	if (r >= 0)
 		r = regions_show_missing(m);
 	leases_collect(m);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -46,10 +47,17 @@ static size_t add_field(
 	return n + 1;
 }
 
+static const char *number(char *buf, size_t size, int64_t value)
+{
+	(void)snprintf(buf, size, "%" PRIi64, value);
+	return value != 0 ? buf : NULL;
+}
+
 void log_full(int priority, const LogFields *f, const char *format, ...)
 {
-	char message[1024], prio[16], text[1024 + 16], line[16] = "", field[9][192];
-	struct iovec iov[10];
+	static const LogFields none = {};
+	char message[1024], prio[16], seq[32], line[32], text[1024 + 16], field[12][192];
+	struct iovec iov[13];
 	size_t n = 0;
 	va_list ap;
 
@@ -63,20 +71,30 @@ void log_full(int priority, const LogFields *f, const char *format, ...)
 		(void)fprintf(stderr, "%s\n", message);
 		return;
 	}
+	if (!f)
+		f = &none;
 	(void)snprintf(prio, sizeof(prio), "%d", priority);
+	const struct {
+		const char *name;
+		const char *value;
+	} fields[] = {
+		{"PRIORITY", prio},
+		{"MESSAGE_ID", f->message_id},
+		{"LEASE", f->lease},
+		{"REGION", f->region},
+		{"DOMAIN", f->domain},
+		{"STATE_OLD", f->state_old},
+		{"STATE_NEW", f->state_new},
+		{"ACTOR", f->actor},
+		{"SUBJECT", f->subject},
+		{"HISTORY_SEQ", number(seq, sizeof(seq), f->history_seq)},
+		{"CONFIG_FILE", f->config_file},
+		{"CONFIG_LINE", number(line, sizeof(line), f->config_line)},
+	};
+
+	_Static_assert(ELEMENTSOF(fields) == ELEMENTSOF(field), "a buffer for each field");
 	n = add_field(iov, n, text, sizeof(text), "MESSAGE", message);
-	n = add_field(iov, n, field[0], sizeof(field[0]), "PRIORITY", prio);
-	if (f) {
-		n = add_field(iov, n, field[1], sizeof(field[1]), "LEASE", f->lease);
-		n = add_field(iov, n, field[2], sizeof(field[2]), "REGION", f->region);
-		n = add_field(iov, n, field[3], sizeof(field[3]), "DOMAIN", f->domain);
-		n = add_field(iov, n, field[4], sizeof(field[4]), "STATE_OLD", f->state_old);
-		n = add_field(iov, n, field[5], sizeof(field[5]), "STATE_NEW", f->state_new);
-		n = add_field(iov, n, field[6], sizeof(field[6]), "MESSAGE_ID", f->message_id);
-		n = add_field(iov, n, field[7], sizeof(field[7]), "CONFIG_FILE", f->config_file);
-		if (f->config_line > 0)
-			(void)snprintf(line, sizeof(line), "%u", f->config_line);
-		n = add_field(iov, n, field[8], sizeof(field[8]), "CONFIG_LINE", line);
-	}
+	for (size_t i = 0; i < ELEMENTSOF(fields); i++)
+		n = add_field(iov, n, field[i], sizeof(field[i]), fields[i].name, fields[i].value);
 	(void)sd_journal_sendv(iov, (int)n);
 }

@@ -7,6 +7,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <syslog.h>
 
 typedef struct LogFields {
@@ -16,6 +17,9 @@ typedef struct LogFields {
 	const char *state_old;
 	const char *state_new;
 	const char *message_id; /* PML_MESSAGE_… */
+	const char *actor;
+	const char *subject; /* of a row of the history: lease, region, content, daemon */
+	int64_t history_seq; /* its number; 0: none */
 	const char *config_file;
 	unsigned config_line; /* 0: none */
 } LogFields;

@@ -358,8 +358,16 @@ static int load(Manager *m)
 {
 	LedgerChange change;
 	PmlInventory *inv = NULL;
+	PmlHistoryRecord *last = NULL;
+	size_t n = 0;
 	int r;
 
+	/* What is older, an earlier daemon has told the journal. */
+	r = pml_ledger_history(m->ledger, NULL, 0, 1, &last, &n);
+	if (r < 0)
+		return r;
+	m->history_seq = n > 0 ? last[0].seq : 0;
+	pml_history_free(last, n);
 	ledger_change_init(&change, m, NULL);
 	r = ledger_change_run(&change);
 	ledger_change_done(&change, r);
@@ -380,7 +388,8 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 
 	switch (ev->type) {
 	case VIRT_EV_CONNECTED:
-		log_info("Connected to libvirt.");
+		log_full(LOG_INFO, &(LogFields){.message_id = PML_MESSAGE_LIBVIRT_BACK},
+			"Connected to libvirt.");
 		m->libvirt_connected = true;
 		manager_changed(m);
 		manager_libvirt_connected(m);
@@ -390,7 +399,7 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		break;
 	case VIRT_EV_DISCONNECTED:
 		if (m->libvirt_connected)
-			log_warning(
+			log_full(LOG_WARNING, &(LogFields){.message_id = PML_MESSAGE_LIBVIRT_LOST},
 				"The connection to libvirt is lost; deadlines and fences go on without it.");
 		m->libvirt_connected = false;
 		manager_changed(m);
@@ -410,12 +419,16 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		break;
 	case VIRT_EV_DEVICE_REMOVED:
 		behind_ask_pinned(m, ev->domain);
-		/* fall through */
-	case VIRT_EV_MEMORY_FAILURE:
 		log_full(LOG_NOTICE, &(LogFields){.domain = ev->domain},
-			"libvirt: %s of domain %s %s %s",
-			ev->type == VIRT_EV_DEVICE_REMOVED ? "device removed" : "memory failure",
-			ev->domain, ev->alias, ev->detail);
+			"libvirt: device removed of domain %s %s %s", ev->domain, ev->alias,
+			ev->detail);
+		break;
+	case VIRT_EV_MEMORY_FAILURE:
+		log_full(LOG_WARNING,
+			&(LogFields){
+				.domain = ev->domain, .message_id = PML_MESSAGE_MEMORY_FAILURE},
+			"libvirt: memory failure of domain %s %s %s", ev->domain, ev->alias,
+			ev->detail);
 		break;
 	}
 }

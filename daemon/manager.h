@@ -106,6 +106,8 @@ struct Manager {
 	Virt *virt;
 	PmlLedger *ledger;	      /* EXEC_LEDGER's, once started */
 	uint64_t ledger_checked_usec; /* CLOCK_REALTIME: when every row was checked */
+	/* EXEC_LEDGER's, once started: up to here the journal has the history. */
+	int64_t history_seq;
 	int marks_fd;
 	char boot_id[PML_ID_MAX];
 	PmlInventory *inventory;
@@ -197,6 +199,11 @@ void config_errors_log(const ConfigErrors *errors, const char *consequence);
  *released: its state becomes RELEASED, region->lease NULL, and it is freed when the last job that
  *has it ends.
  */
+typedef struct JournalRows { /* journal.h */
+	PmlHistoryRecord *rows;
+	size_t n;
+} JournalRows;
+
 typedef struct LedgerChange {
 	Manager *manager;
 	PmlTxn *txn; /* NULL: only read again */
@@ -205,6 +212,7 @@ typedef struct LedgerChange {
 	size_t n_leases;
 	PmlExtentRecord *extents;
 	size_t n_extents;
+	JournalRows history; /* what it added */
 	bool read;
 } LedgerChange;
 

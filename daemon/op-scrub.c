@@ -207,6 +207,9 @@ static JobNext overwrite_done(Job *job, int r)
 	const char *id = job->region->id;
 
 	d->run = media_run_free(d->run);
+	if (report->outcome == MEDIA_BAD_BLOCK || report->outcome == MEDIA_NOT_ZERO ||
+		(report->outcome == MEDIA_ERROR && report->error == EHWPOISON))
+		job->message_id = PML_MESSAGE_BAD_MEDIA;
 	switch (report->outcome) {
 	case MEDIA_OK:
 		log_full(LOG_NOTICE, &(LogFields){.region = id},

@@ -96,23 +96,6 @@ bool region_refold(Region *r)
 		strcmp(before.owner, r->record.owner) == 0 &&
 		strcmp(before.reason, r->record.reason) == 0)
 		return false;
-	if (before.use != r->record.use)
-		log_full(r->record.use == PML_USE_QUARANTINED ? LOG_WARNING : LOG_INFO,
-			&(LogFields){.region = r->id,
-				.state_old = pml_use_to_string(before.use),
-				.state_new = pml_use_to_string(r->record.use),
-				.message_id = PML_MESSAGE_REGION_STATE},
-			"Region %s is %s, was %s.", r->name[0] ? r->name : r->id,
-			pml_use_to_string(r->record.use), pml_use_to_string(before.use));
-	if (before.content != r->record.content)
-		log_full(LOG_INFO,
-			&(LogFields){.region = r->id,
-				.state_old = pml_content_to_string(before.content),
-				.state_new = pml_content_to_string(r->record.content),
-				.message_id = PML_MESSAGE_REGION_STATE},
-			"The content of region %s is %s, was %s.", r->name[0] ? r->name : r->id,
-			pml_content_to_string(r->record.content),
-			pml_content_to_string(before.content));
 	return true;
 }
 
@@ -140,7 +123,7 @@ static void region_presence(Region *r, PmlPresenceEvent ev)
 		&(LogFields){.region = r->id,
 			.state_old = pml_presence_to_string(from),
 			.state_new = pml_presence_to_string(r->presence),
-			.message_id = PML_MESSAGE_REGION_STATE},
+			.message_id = PML_MESSAGE_PRESENCE},
 		"Region %s is %s, was %s.", r->name[0] ? r->name : r->id,
 		pml_presence_to_string(r->presence), pml_presence_to_string(from));
 }

@@ -70,10 +70,12 @@
 
 #define PML_ALIAS_PREFIX "ua-pmemlease-" /* libvirt keeps aliases that begin with "ua-" */
 
-/* Kinds of messages in the journal: MESSAGE_ID=. Never reused for another meaning. */
+/* Kinds of messages in the journal: MESSAGE_ID=. Never reused for another meaning; each is in
+ * systemd/pmemlease.catalog. */
 #define PML_MESSAGE_LEASE_STATE "070e7865edbe4cc28c96859e1e13bff0" /* a lease moved */
 #define PML_MESSAGE_REGION_STATE                                                                   \
-	"070e7865edbe4cc28c96859e1e13bff1"		     /* presence, use or content moved */
+	"070e7865edbe4cc28c96859e1e13bff1"		     /* the use of a region moved          \
+							      */
 #define PML_MESSAGE_STUCK "070e7865edbe4cc28c96859e1e13bff2" /* a fence could not be proved */
 #define PML_MESSAGE_REGION_LOST                                                                    \
 	"070e7865edbe4cc28c96859e1e13bff3" /* a leased region was unbound or left behind our back  \
@@ -88,8 +90,30 @@
 							       */
 #define PML_MESSAGE_PINNED "070e7865edbe4cc28c96859e1e13bffb" /* after its lease was made */
 #define PML_MESSAGE_CONFIG_REFUSED                                                                 \
-	"070e7865edbe4cc28c96859e1e13bff7"			   /* a file says what cannot be */
-#define PML_MESSAGE_CONFIG_READ "070e7865edbe4cc28c96859e1e13bff8" /* read again */
+	"070e7865edbe4cc28c96859e1e13bff7" /* a file says what cannot be */
+#define PML_MESSAGE_CONFIG_READ	   "070e7865edbe4cc28c96859e1e13bff8" /* read again */
+#define PML_MESSAGE_LEASE_MADE	   "070e7865edbe4cc28c96859e1e13bff9"
+#define PML_MESSAGE_LEASE_ENDED	   "070e7865edbe4cc28c96859e1e13c008"
+#define PML_MESSAGE_EVICT_ACCEPTED "070e7865edbe4cc28c96859e1e13c009" /* the deadline runs */
+#define PML_MESSAGE_FENCED	   "070e7865edbe4cc28c96859e1e13bffc" /* with its proof */
+#define PML_MESSAGE_QUARANTINED	   "070e7865edbe4cc28c96859e1e13bffd"
+#define PML_MESSAGE_SCRUB_BEGUN	   "070e7865edbe4cc28c96859e1e13bffe"
+#define PML_MESSAGE_SCRUBBED	   "070e7865edbe4cc28c96859e1e13bfff" /* and read back */
+#define PML_MESSAGE_CONTENT                                                                        \
+	"070e7865edbe4cc28c96859e1e13c000" /* what is on a region, or whose, moved */
+#define PML_MESSAGE_NOTE                                                                           \
+	"070e7865edbe4cc28c96859e1e13c001" /* of the history, and no transition                    \
+					    */
+#define PML_MESSAGE_PRESENCE                                                                       \
+	"070e7865edbe4cc28c96859e1e13c002" /* a device was bound, unbound, came or left */
+#define PML_MESSAGE_LIBVIRT_BACK "070e7865edbe4cc28c96859e1e13c003"
+#define PML_MESSAGE_LIBVIRT_LOST "070e7865edbe4cc28c96859e1e13c004"
+#define PML_MESSAGE_MEMORY_FAILURE                                                                 \
+	"070e7865edbe4cc28c96859e1e13c005"			 /* a guest met a memory error */
+#define PML_MESSAGE_BAD_MEDIA "070e7865edbe4cc28c96859e1e13c006" /* a scrub met bad media */
+#define PML_MESSAGE_AFTER_FENCE                                                                    \
+	"070e7865edbe4cc28c96859e1e13c007" /* a machine was paused or destroyed, or could not be   \
+					    */
 
 #define PML_POLKIT_NAME "org.freedesktop.PolicyKit1"
 #define PML_POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
