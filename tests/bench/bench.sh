@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# ./run bench [RUNS]: the benchmarks, in the emulated host; JSON on stdout.
+# ./run bench [RUNS]: the benchmarks, in the emulated host but for what an idle daemon costs; JSON on stdout, an object a line.
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+"$top/tests/bench/idle.sh"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 gcc -O2 -Wall -Wextra -Werror -pthread -static -D_GNU_SOURCE -o "$work/memset-nt" "$top/tests/bench/memset-nt.c"

@@ -85,10 +85,21 @@ for ((i = 1; i <= runs; i++)); do
 	printf '{"name":"memset-nt","usec":%d}\n' "$(./memset-nt "/dev/$dax")" >>"$results"
 done
 
-jq -sc --arg kernel "$(uname -r)" --argjson runs "$runs" --argjson mib "$size_mib" '
+# With the real libvirt, whose connections are watched.
+wakeups()
+{
+	cat /proc/"$(systemctl show -P MainPID pmemleased.service)"/task/*/status |
+		awk '$1 == "voluntary_ctxt_switches:" { sum += $2 } END { print sum }'
+}
+progress "60 idle seconds"
+before=$(wakeups)
+sleep 60
+idle=$(($(wakeups) - before))
+
+jq -sc --argjson idle "$idle" --arg kernel "$(uname -r)" --argjson runs "$runs" --argjson mib "$size_mib" '
 	def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2] + .[length / 2 - 1]) / 2 end;
 	(group_by(.name) | map({key: .[0].name, value: {median_usec: (map(.usec) | median), min_usec: (map(.usec) | min), max_usec: (map(.usec) | max), runs: length}}) | from_entries) as $r |
-	{kernel: $kernel, region_mib: $mib, runs: $runs, results: $r, ratios: {
+	{kernel: $kernel, region_mib: $mib, runs: $runs, idle_wakeups_in_60_s: $idle, results: $r, ratios: {
 		"evict/evict-by-hand": ($r.evict.median_usec / $r["evict-by-hand"].median_usec),
 		"attach/attach-by-hand": ($r.attach.median_usec / $r["attach-by-hand"].median_usec),
 		"scrub-throughput/memset-nt": ($r["memset-nt"].median_usec / $r.scrub.median_usec)}}' "$results"
