@@ -38,6 +38,9 @@ usage()
 	    --kernel NAME     of tests/lab/kernels/; may be repeated (stock)
 	    --timeout SECONDS for each kernel (7200)
 	    --picture FILE    an SVG with the kernels side by side
+	                  Cells that were run earlier on the same kernel stay in the result.
+	  picture FILE.svg FILE.json...
+	                  that SVG from results of matrix, without running anything
 	  deb [OPTION]... make Debian packages of a kernel with the series
 	    --config FILE     configuration (default: Debian's own for --flavour)
 	    --flavour NAME    amd64, cloud-amd64 or rt-amd64 (default: that of the running kernel,
@@ -110,6 +113,10 @@ main()
 		;;
 	deb) kernel_deb "$@" ;;
 	matrix) kernel_matrix "$@" ;;
+	picture)
+		[ $# -ge 2 ] || die "which picture, of which results? (./run kernel help)"
+		matrix_draw "$@"
+		;;
 	-h | --help | help) usage ;;
 	*)
 		usage >&2

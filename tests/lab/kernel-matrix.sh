@@ -6,12 +6,41 @@
 
 matrix_dir=$top/build-kernel-matrix
 
-# matrix_json KERNEL <LINES: what matrix.sh has printed, as an object.
+# matrix_json KERNEL MADE_OF <LINES: what matrix.sh has printed, as an object. MADE_OF is the key of
+# the kernel in the cache: the release's name says nothing of the patches.
 matrix_json()
 {
-	sed -n 's/^cell //p' | jq -Rn --arg kernel "$1" '
-		{kernel: $kernel, cells: [inputs | capture(
-			"^(?<row>[^ ]+) (?<event>[^ ]+) (?<outcome>[^ ]+) ?(?<detail>.*)$")]}'
+	jq -Rn --arg kernel "$1" --arg made_of "$2" --arg programs "$(matrix_programs)" '
+		[inputs] as $lines
+		| ([$lines[] | capture("^matrix (?<release>[^ ]+) (?<possible>[0-9]+)$")] | last) as $head
+		| {kernel: $kernel, release: $head.release, made_of: $made_of, programs: $programs,
+			possible: (($head.possible // "0") | tonumber),
+			cells: [$lines[] | capture(
+				"^cell (?<row>[^ ]+) (?<event>[^ ]+) (?<outcome>[^ ]+) ?(?<detail>.*)$")]}'
+}
+
+# What judges: cells of different judges are no matrix.
+matrix_programs()
+{
+	cat "$top"/tests/lab/kernel/*.[ch] "$top/tests/lab/kernel/lib-matrix.sh" \
+		"$top/tests/lab/splats" | hash_of
+}
+
+# matrix_add OLD.json NEW.json: the new cells, and those of the old ones that the same programs saw
+# on the same kernel and that were not run again. All of it takes long, and need not be in one go.
+matrix_add()
+{
+	jq -s '
+		def name: "\(.row) \(.event)";
+		.[0] as $old | .[1] as $new
+		| if ($old.made_of == $new.made_of and $old.programs == $new.programs) then
+			($new.cells | map(name)) as $again
+			| $new
+			| .release //= $old.release
+			| .possible = ([$old.possible, $new.possible] | max)
+			| .cells = [$old.cells[] | select(name as $n | $again | index([$n]) | not)]
+				+ $new.cells
+		else $new end' "$1" "$2"
 }
 
 # matrix_table FILE.json
@@ -42,7 +71,11 @@ matrix_table()
 				print line
 			}
 		}'
-	jq -r '.cells | group_by(.outcome) | map("\(length) \(.[0].outcome)") | join(", ")' "$1"
+	jq -r '(.cells | length) as $run
+		| [(.cells | group_by(.outcome)[] | "\(length) \(.[0].outcome)"),
+			(.possible - $run | select(. > 0) | "\(.) not run")]
+		| "\(.|join(", "))"' "$1"
+	jq -r '"\(.kernel), \(.release // "that did not start")"' "$1"
 }
 
 # matrix_picture FILE.json...: every kernel's cells as coloured squares, side by side.
@@ -53,7 +86,7 @@ matrix_picture()
 		def colour: {
 			"no-access": "#2e8b57", held: "#d9a400", live: "#6aa6d6", stale: "#c62828",
 			hang: "#8e24aa", oops: "#4a0000", broken: "#e07000", "-": "#e6e6e6"
-		}[.] // "#ffffff";
+		}[.] // "#ffffff\" stroke=\"#c8c8c8";
 		def text: @html;
 		(map(.cells[].event) | once) as $events
 		| (map(.cells[].row) | once) as $rows
@@ -66,7 +99,7 @@ matrix_picture()
 		  (to_entries[] | .key as $n | .value as $matrix
 			| ($matrix.cells | map({key: "\(.row) \(.event)", value: .}) | from_entries) as $at
 			| "<g transform=\"translate(\($n * $panel),0)\">",
-			  "<text x=\"\($left)\" y=\"16\" font-size=\"14\" font-weight=\"bold\">\($matrix.kernel | text)</text>",
+			  "<text x=\"\($left)\" y=\"16\" font-size=\"14\" font-weight=\"bold\">\("\($matrix.kernel), \($matrix.release)" | text)</text>",
 			  ($events | to_entries[]
 				| "<text transform=\"translate(\($left + .key * $size + 13),\($above - 6)) rotate(-60)\">\(.value | text)</text>"),
 			  ($rows | to_entries[] | .key as $y | .value as $row
@@ -74,15 +107,34 @@ matrix_picture()
 				  ($events | to_entries[] | $at["\($row) \(.value)"] as $cell
 					| "<rect x=\"\($left + .key * $size)\" y=\"\($above + $y * $size)\" width=\"\($size - 2)\" height=\"\($size - 2)\" fill=\"\(($cell.outcome // "") | colour)\"><title>\("\($row), \(.value): \($cell.outcome // "not run") \($cell.detail // "")" | text)</title></rect>")),
 			  "</g>"),
-		  (["no-access", "held", "live", "broken", "stale", "hang", "oops", "-"] | to_entries[]
+		  (["no-access", "held", "live", "broken", "stale", "hang", "oops", "-", ""] | to_entries[]
 			| "<rect x=\"\($left + .key * 85)\" y=\"\($height - 26)\" width=\"14\" height=\"14\" fill=\"\(.value | colour)\"/>",
-			  "<text x=\"\($left + .key * 85 + 19)\" y=\"\($height - 15)\">\(if .value == "-" then "not possible" else .value end)</text>"),
+			  "<text x=\"\($left + .key * 85 + 19)\" y=\"\($height - 15)\">\({"-": "not possible", "": "not run"}[.value] // .value)</text>"),
 		  "</svg>"' "$@"
+}
+
+# matrix_run KERNEL TIMEOUT [HOLDER:EVENT]...: adds to what is there, and shows all of it.
+matrix_run()
+{
+	local kernel=$1 timeout=$2 base=$matrix_dir/$1 made_of
+	shift 2
+
+	made_of=$(kernel_get "$kernel" >&2 && basename "$kernel_dir")
+	"$top/tests/lab/boot.sh" --kernel "$kernel" --timeout "$timeout" \
+		"$top/tests/lab/kernel/matrix.sh" "$@" | tee "$base.cells" || true
+	matrix_json "$kernel" "$made_of" <"$base.cells" >"$base.new"
+	if [ -s "$base.json" ]; then
+		matrix_add "$base.json" "$base.new" >"$base.all"
+		mv "$base.all" "$base.new"
+	fi
+	mv "$base.new" "$base.json"
+	echo
+	matrix_table "$base.json" | tee "$base.txt"
 }
 
 kernel_matrix()
 {
-	local kernels=() kernel lines files=() timeout=7200 picture=''
+	local kernels=() kernel files=() timeout=7200 picture=''
 
 	while [[ ${1:-} = --* ]]; do
 		[ $# -ge 2 ] || die "$1 needs a value (./run kernel help)"
@@ -97,14 +149,22 @@ kernel_matrix()
 	[ ${#kernels[@]} -gt 0 ] || kernels=(stock)
 	mkdir -p "$matrix_dir"
 	for kernel in "${kernels[@]}"; do
-		lines=$matrix_dir/$kernel.cells
-		"$top/tests/lab/boot.sh" --kernel "$kernel" --timeout "$timeout" \
-			"$top/tests/lab/kernel/matrix.sh" "$@" | tee "$lines" || true
-		matrix_json "$kernel" <"$lines" >"$matrix_dir/$kernel.json"
-		echo
-		matrix_table "$matrix_dir/$kernel.json" | tee "$matrix_dir/$kernel.txt"
+		matrix_run "$kernel" "$timeout" "$@"
 		files+=("$matrix_dir/$kernel.json")
 	done
 	[ -z "$picture" ] || matrix_picture "${files[@]}" >"$picture"
 	say "Tables and JSON: $matrix_dir"
+}
+
+# matrix_draw FILE.svg FILE.json...: from what was measured earlier.
+matrix_draw()
+{
+	local picture=$1 file
+	shift
+
+	for file in "$@"; do
+		jq -e '.kernel and .cells' "$file" >/dev/null || die "$file is no matrix (./run kernel matrix)"
+	done
+	matrix_picture "$@" >"$picture.new"
+	mv "$picture.new" "$picture"
 }

@@ -8,6 +8,7 @@
 . ./lib-matrix.sh
 
 lab-allow-splat .
+echo "matrix $(uname -r) $((${#rows[@]} * ${#events[@]}))"
 [ $# -gt 0 ] || set -- '*'
 cells_matching "$@"
 cells_run "${cells[@]}"
