@@ -191,6 +191,7 @@ static void apply_done(void *userdata, int r)
 {
 	Apply *a = userdata;
 
+	a->change.manager->n_applies--;
 	ledger_change_done(&a->change, r);
 	if (a->done)
 		a->done(a->data, r, a->change.why);
@@ -215,8 +216,10 @@ int manager_apply(
 	if (r < 0) {
 		ledger_change_clear(&a->change);
 		free(a);
+		return r;
 	}
-	return r;
+	m->n_applies++;
+	return 0;
 }
 
 int ledger_op_error(OpError *err, int r, const char *why)

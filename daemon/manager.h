@@ -136,6 +136,7 @@ struct Manager {
 	int uevent_fd;
 	sd_event_source *uevent_source;
 	void (*on_ready)(Manager *m); /* main.c: the bus name is there, or the bus is not */
+	unsigned n_applies;	      /* manager_apply(): not yet done */
 	unsigned n_reloads;	      /* that are under way */
 	void (*on_reload)(Manager *m, bool over); /* main.c, may be NULL: the first begins, the last
 						     is over */
