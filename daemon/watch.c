@@ -121,7 +121,9 @@ int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_b
 			r = op_pidfd_open(h->pid, h->start_ticks, &fd);
 		}
 		/* One that has ended since is no reason to wait for anything: the clock proves
-		 * again. */
+		 * again, soon, however often it had to before. */
+		if (r == -ESRCH)
+			region->retry_usec = 0;
 		if (r < 0 || watch_add(region, fd, true, fn) < 0)
 			blind = true;
 	}

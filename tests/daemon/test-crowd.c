@@ -27,6 +27,7 @@ static Harness h;
 static Crowd *host;
 static unsigned rng, n_calls, n_refused, n_done, n_failed, n_deaths, n_checks;
 static int events_fd = -EBADF;
+static char finding[512]; /* in a callback, out of which a test must not jump */
 
 typedef struct Client {
 	sd_bus *bus;
@@ -301,6 +302,8 @@ static void check_bus(void)
 
 static void check_all(void)
 {
+	if (finding[0])
+		fail_msg("%s", finding);
 	domains_look();
 	check_deadlines();
 	check_ledger();
@@ -331,7 +334,7 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *error
 	else
 		n_failed++;
 	if (pml_streq(result, "failed") && (!name[0] || !strchr(text, ' ')))
-		fail_msg("%s failed without a reason", c->what);
+		(void)snprintf(finding, sizeof(finding), "%s failed without a reason", c->what);
 	client_idle(c);
 	return 0;
 }
@@ -347,7 +350,8 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 		if (strncmp(e->name, "org.pmemlease1.Error.", 21) != 0 &&
 			!pml_streq(e->name, SD_BUS_ERROR_UNKNOWN_OBJECT))
-			fail_msg("%s: %s: %s", c->what, e->name, e->message);
+			(void)snprintf(finding, sizeof(finding), "%s: %s: %s", c->what, e->name,
+				e->message);
 		n_refused++;
 		client_idle(c);
 		return 0;
@@ -489,7 +493,8 @@ static bool any_busy(void)
 /* Without a machine nothing stays lent. */
 static void come_to_rest(void)
 {
-	uint64_t end = pml_now_usec(CLOCK_MONOTONIC) + 60 * USEC_PER_SEC;
+	/* Longer than the daemon's longest pause between two proofs. */
+	uint64_t end = pml_now_usec(CLOCK_MONOTONIC) + 90 * USEC_PER_SEC;
 
 	for (unsigned i = 0; i < CROWD_DOMAINS; i++)
 		if (host->domains[i].pid != 0)
