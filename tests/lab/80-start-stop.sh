@@ -63,37 +63,5 @@ succeeds "readmitted" pmemlease readmit "$dax"
 succeeds "and the machine starts" virsh --quiet start b1
 virsh --quiet destroy b1
 succeeds "free at the end" wait_region 30 "$dax" Use free
-
-# --- behind our back ---
-mkdir -p /etc/pmemlease/pmemleased.conf.d
-printf '[Proof]\nLookInterval=1s\n' >/etc/pmemlease/pmemleased.conf.d/50-test.conf
-systemctl reload pmemleased.service
-held_behind_our_back()
-{
-	[[ $(region_get "$dax" Obstacles) == *"behind our back"* ]]
-}
-not_held()
-{
-	! held_behind_our_back
-}
-exec 7<>"/dev/$dax"
-succeeds "opened by somebody: an obstacle" wait_for 30 held_behind_our_back
-like "$(refusal pmemlease lease "$dax" b1)" "behind our back" "and it is not lent"
-exec 7>&-
-succeeds "closed: no more" wait_for 30 not_held
-bare_start b4
-virsh --quiet attach-device b4 /dev/stdin <<<"$(region_memory "$dax")"
-succeeds "attached with virsh: an obstacle" wait_for 30 held_behind_our_back
-like "$(region_get "$dax" Obstacles)" "qemu" "that names QEMU"
-virsh --quiet destroy b4
-succeeds "its end is noticed" wait_for 30 not_held
-pmemlease evict "$dax" --deadline=0 --keep-offline >/dev/null
-wait_region 20 "$dax" Presence offline
-echo "$dax" >/sys/bus/dax/drivers/device_dax/bind
-succeeds "kept offline and bound by somebody: quarantined" wait_region 30 "$dax" Use quarantined
-succeeds "and unbound again" wait_region 10 "$dax" Binding none
-like "$(region_get "$dax" Reason)" "somebody bound it" "with the reason"
-succeeds "the operator lifts it" pmemlease lift-quarantine "$dax" --reason="a test"
-succeeds "readmitted again" pmemlease readmit "$dax"
 journal_tail 15
 plan
