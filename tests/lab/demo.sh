@@ -57,7 +57,7 @@ fail()
 }
 
 tell "A host with an NVDIMM: a namespace in devdax mode is a region that can be lent."
-dax=$(lab-region 900M) || fail "no namespace"
+dax=$(lab-region 896M) || fail "no namespace"
 wait_region 20 "$dax" Presence online || fail "the service does not see $dax"
 must pmemlease regions
 
