@@ -44,6 +44,7 @@ typedef struct ProofHooks {
 	bool (*is_dax)(const struct ProofHooks *hooks, dev_t rdev);
 	unsigned dax_major;    /* 0: no device-dax on this host */
 	bool private_mappings; /* look at MAP_PRIVATE too, which device-dax refuses */
+	bool maps_as_text;     /* as on a kernel without PROCMAP_QUERY */
 	pid_t session;	       /* 0, or look at the processes of this session only */
 } ProofHooks;
 
@@ -65,6 +66,21 @@ typedef struct ProofStat {
 
 /* -ESRCH when the process has ended. */
 int proof_read_stat(int dir_fd, ProofStat *ret);
+
+/* The mappings of files of a process or thread, one after another. */
+typedef struct ProofMaps {
+	int dir_fd;	  /* its directory in /proc, borrowed */
+	bool private_too; /* else those with VM_MAYSHARE alone */
+	bool text_only;	  /* do not ask by ioctl() */
+	char *buf;	  /* of buf_bytes, to work with; more than 4 * PATH_MAX */
+	size_t buf_bytes;
+	void *userdata;
+	/* [start, end) in its address space; a negative errno ends it and is returned. */
+	int (*on_mapping)(void *userdata, uint64_t start, uint64_t end);
+} ProofMaps;
+
+/* -ENOENT or -ESRCH: it has ended; -EACCES or -EPERM: the kernel refuses the look. */
+int proof_foreach_file_mapping(const ProofMaps *m);
 
 /* How many different open files the pass proves, of the region (own) or of all other device-dax
  * devices. */

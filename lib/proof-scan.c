@@ -4,13 +4,11 @@
  * One pass over /proc: every open file of a device-dax character device, as a descriptor or as a
  * mapping.
  *
- * Which mappings are looked at: those that /proc/PID/maps shows as shared ('s' is VM_MAYSHARE,
- * Linux fs/proc/task_mmu.c) with an inode. Nothing else can be device-dax, which refuses a mapping
- * without VM_MAYSHARE (Linux drivers/dax/device.c check_vma()), and the inode is that of the opened
- * node, which is never 0 on the file systems that can hold nodes. Neither path nor device number of
- * the line is believed: the device is the st_rdev behind /proc/PID/map_files. A process has a
- * handful of such lines at most, so that a pass costs one read of the maps and one stat for each
- * open descriptor.
+ * Which mappings are looked at: those of a file that are shared (VM_MAYSHARE). Nothing else can be
+ * device-dax, which refuses a mapping without it (Linux drivers/dax/device.c check_vma()). Neither
+ * the path nor the device number that the kernel shows of a mapping is believed: the device is the
+ * st_rdev behind /proc/PID/map_files. A process has a handful of such mappings at most, so that a
+ * pass costs a look at its list of mappings and one stat for each open descriptor.
  *
  * Everything of a process is read below one descriptor of its /proc directory, which stays with
  * that process when the pid is used again.
@@ -52,6 +50,11 @@ typedef struct Task {
 	uint64_t start_ticks;
 	int dir_fd; /* /proc/TID or /proc/PID/task/TID, borrowed */
 } Task;
+
+typedef struct InTask {
+	Scan *scan;
+	Task task;
+} InTask;
 
 static bool is_dax_major(const ProofHooks *hooks, dev_t rdev)
 {
@@ -195,70 +198,32 @@ static int look_at_mapping(Scan *s, const Task *t, uint64_t start, uint64_t end)
 	return 0;
 }
 
-static int look_at_line(Scan *s, const Task *t, const char *line)
+static int on_mapping(void *userdata, uint64_t start, uint64_t end)
 {
-	uint64_t start, end;
-	char *p;
+	InTask *in = userdata;
 
-	start = strtoull(line, &p, 16);
-	if (*p != '-')
-		return 0;
-	end = strtoull(p + 1, &p, 16);
-	if (strlen(p) < 6 || (p[4] != 's' && !s->hooks->private_mappings))
-		return 0;
-	/* Behind the permissions: offset, device, inode. */
-	p += 6;
-	for (int i = 0; i < 2; i++) {
-		p = strchr(p, ' ');
-		if (!p)
-			return 0;
-		p++;
-	}
-	if (strtoull(p, NULL, 10) == 0)
-		return 0;
-	return look_at_mapping(s, t, start, end);
+	return look_at_mapping(in->scan, &in->task, start, end);
 }
 
 static int scan_maps(Scan *s, const Task *t)
 {
-	_cleanup_close_ int fd = openat(t->dir_fd, "maps", O_RDONLY | O_CLOEXEC);
-	size_t have = 0;
-	int r;
+	const ProofHooks *hooks = s->hooks;
+	InTask in = {.scan = s, .task = *t};
+	int r = proof_foreach_file_mapping(&(ProofMaps){
+		.dir_fd = t->dir_fd,
+		.private_too = hooks->private_mappings,
+		.text_only = hooks->maps_as_text,
+		.buf = s->maps,
+		.buf_bytes = PROOF_BUFFER_BYTES,
+		.userdata = &in,
+		.on_mapping = on_mapping,
+	});
 
-	if (fd < 0) {
-		if (is_refusal(errno))
-			s->denied = true;
-		else if (!has_ended(errno))
-			return -errno;
+	if (is_refusal(-r)) {
+		s->denied = true;
 		return 0;
 	}
-	for (;;) {
-		ssize_t n = read(fd, s->maps + have, PROOF_BUFFER_BYTES - 1 - have);
-		char *line = s->maps, *newline;
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			if (n < 0 && is_refusal(errno))
-				s->denied = true;
-			return n < 0 && !has_ended(errno) && !is_refusal(errno) ? -errno : 0;
-		}
-		have += (size_t)n;
-		s->maps[have] = 0;
-		while ((newline = memchr(line, '\n', have - (size_t)(line - s->maps)))) {
-			*newline = 0;
-			r = look_at_line(s, t, line);
-			if (r < 0)
-				return r;
-			line = newline + 1;
-		}
-		have -= (size_t)(line - s->maps);
-		/* A path has at most PATH_MAX bytes, four times that when escaped: a longer line is
-		 * not the kernel's. */
-		if (have == PROOF_BUFFER_BYTES - 1)
-			return -EBADMSG;
-		memmove(s->maps, line, have);
-	}
+	return has_ended(-r) ? 0 : r;
 }
 
 /* An unreadable answer counts as O_PATH: then the descriptor explains no reference. */
@@ -320,11 +285,6 @@ static int foreach_number(
 		}
 	}
 }
-
-typedef struct InTask {
-	Scan *scan;
-	Task task;
-} InTask;
 
 static int on_descriptor(void *userdata, int dir, const char *name)
 {
