@@ -283,9 +283,13 @@ int job_watch_new(sd_bus *bus, const Options *o, JobWatch **ret)
 	r = sd_bus_match_signal_async(bus, &w->removed, PML_BUS_NAME, PML_BUS_PATH, PML_IF_MANAGER,
 		"JobRemoved", on_removed, NULL, w);
 	if (r >= 0)
-		r = sd_bus_match_signal_async(bus, &w->changed, PML_BUS_NAME, NULL,
-			"org.freedesktop.DBus.Properties", "PropertiesChanged", on_changed, NULL,
-			w);
+		/* a job's, not what its steps change of regions and leases: each signal that is
+		 * not for us wakes us all the same */
+		r = sd_bus_add_match_async(bus, &w->changed,
+			"type='signal',sender='" PML_BUS_NAME "',"
+			"interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',"
+			"path_namespace='" PML_PATH_JOB "',arg0='" PML_IF_JOB "'",
+			on_changed, NULL, w);
 	if (r >= 0)
 		r = sd_bus_add_match_async(bus, &w->owner,
 			"type='signal',sender='org.freedesktop.DBus',"
