@@ -78,7 +78,6 @@ ExitCode verb_lease(sd_bus *bus, const Options *o, char *const *args)
 	_cleanup_watch_ JobWatch *watch = NULL;
 	_cleanup_outcome_ JobOutcome outcome = {};
 	_cleanup_lease_ LeaseInfo lease = {};
-	_cleanup_free_ char *id = NULL;
 	const char *lease_object, *job_object;
 	ExitCode code;
 	int r;
@@ -101,10 +100,7 @@ ExitCode verb_lease(sd_bus *bus, const Options *o, char *const *args)
 		code = report_outcome(o, &outcome);
 	if (code != EXIT_DONE)
 		return code;
-	id = model_object_label(lease_object);
-	if (!id)
-		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
-	code = model_lease(bus, o, id, &lease);
+	code = model_lease_object(bus, o, lease_object, &lease);
 	if (code == EXIT_DONE)
 		show_leased(o, &lease, &outcome);
 	return code;

@@ -55,7 +55,7 @@ static ExitCode tell(sd_bus *bus, const Options *o, const char *verb, TakeBack *
 	}
 	/* what is shown afterwards is an extra: its failure adds no second document */
 	quiet.json = false;
-	if (model_region(bus, &quiet, t->before.id, &t->after, &left) != EXIT_DONE)
+	if (model_region_object(bus, &quiet, t->before.object, &t->after, &left) != EXIT_DONE)
 		region_info_clear(&t->after);
 	if (!done) {
 		Options said = *o;

@@ -44,6 +44,7 @@ static const Field region_fields[] = {
 
 static const Field lease_fields[] = {
 	FIELD(LeaseInfo, "Id", 's', id),
+	FIELD(LeaseInfo, "Region", 'o', region_object),
 	FIELD(LeaseInfo, "Domain", 's', domain),
 	FIELD(LeaseInfo, "DomainName", 's', domain_name),
 	FIELD(LeaseInfo, "Owner", 's', owner),
@@ -257,15 +258,12 @@ static ExitCode load_region(sd_bus *bus, const Options *o, const char *object,
 	return r < 0 ? report_errno(o, r, "Cannot read the daemon's answer") : EXIT_DONE;
 }
 
-ExitCode model_region(
-	sd_bus *bus, const Options *o, const char *name, RegionInfo *ret, LeaseInfo *ret_lease)
+ExitCode model_region_object(
+	sd_bus *bus, const Options *o, const char *object, RegionInfo *ret, LeaseInfo *ret_lease)
 {
-	_cleanup_free_ char *object = NULL;
 	bool gone = false;
-	ExitCode code = model_find(bus, o, "GetRegion", name, &object);
+	ExitCode code = load_region(bus, o, object, NULL, ret, NULL);
 
-	if (code == EXIT_DONE)
-		code = load_region(bus, o, object, NULL, ret, NULL);
 	if (code != EXIT_DONE || strcmp(ret->lease_object, "/") == 0)
 		return code;
 	if (set_string(&ret_lease->object, ret->lease_object) < 0 ||
@@ -281,6 +279,15 @@ ExitCode model_region(
 		set_string(&ret->lease_domain, ret_lease->domain_name) < 0)
 		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
 	return EXIT_DONE;
+}
+
+ExitCode model_region(
+	sd_bus *bus, const Options *o, const char *name, RegionInfo *ret, LeaseInfo *ret_lease)
+{
+	_cleanup_free_ char *object = NULL;
+	ExitCode code = model_find(bus, o, "GetRegion", name, &object);
+
+	return code == EXIT_DONE ? model_region_object(bus, o, object, ret, ret_lease) : code;
 }
 
 /* Room for one more; the new item is zeroed. */
@@ -380,23 +387,32 @@ ExitCode model_leases(sd_bus *bus, const Options *o, LeaseList *ret)
 	return r < 0 ? report_errno(o, r, "Cannot read the daemon's answer") : EXIT_DONE;
 }
 
+ExitCode model_lease_object(sd_bus *bus, const Options *o, const char *object, LeaseInfo *ret)
+{
+	_cleanup_region_ RegionInfo region = {};
+	bool gone = false;
+	ExitCode code;
+
+	if (set_string(&ret->object, object) < 0)
+		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
+	code = load_lease(bus, o, ret, &gone);
+	if (code == EXIT_DONE && !gone)
+		code = load_region(bus, o, ret->region_object, NULL, &region, &gone);
+	if (code != EXIT_DONE)
+		return code;
+	if (gone)
+		return report_error(o, PML_ERROR_NO_SUCH_LEASE, "The lease has ended meanwhile.");
+	ret->region_id = TAKE_PTR(region.id);
+	ret->region_name = TAKE_PTR(region.name);
+	return EXIT_DONE;
+}
+
 ExitCode model_lease(sd_bus *bus, const Options *o, const char *name, LeaseInfo *ret)
 {
-	_cleanup_leases_ LeaseList all = {};
 	_cleanup_free_ char *object = NULL;
 	ExitCode code = model_find(bus, o, "GetLease", name, &object);
 
-	if (code == EXIT_DONE)
-		code = model_leases(bus, o, &all);
-	if (code != EXIT_DONE)
-		return code;
-	for (size_t i = 0; i < all.n; i++)
-		if (strcmp(all.items[i].object, object) == 0) {
-			*ret = all.items[i];
-			all.items[i] = (LeaseInfo){};
-			return EXIT_DONE;
-		}
-	return report_error(o, PML_ERROR_NO_SUCH_LEASE, "The lease has ended meanwhile.");
+	return code == EXIT_DONE ? model_lease_object(bus, o, object, ret) : code;
 }
 
 ExitCode model_jobs(sd_bus *bus, const Options *o, JobList *ret)

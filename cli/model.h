@@ -25,7 +25,7 @@ typedef struct RegionInfo {
 } RegionInfo;
 
 typedef struct LeaseInfo {
-	char *object;
+	char *object, *region_object;
 	char *id, *region_id, *region_name, *domain, *domain_name, *owner, *alias, *model, *state;
 	char *on_end, *after_fence;
 	char **warnings;
@@ -77,9 +77,13 @@ ExitCode model_regions(sd_bus *bus, const Options *o, RegionList *ret);
  * before, and to be cleared by the caller, also after a failure. */
 ExitCode model_region(
 	sd_bus *bus, const Options *o, const char *name, RegionInfo *ret, LeaseInfo *ret_lease);
+/* The same by its bus path. */
+ExitCode model_region_object(
+	sd_bus *bus, const Options *o, const char *object, RegionInfo *ret, LeaseInfo *ret_lease);
 ExitCode model_leases(sd_bus *bus, const Options *o, LeaseList *ret);
 /* By lease id or its region's name. */
 ExitCode model_lease(sd_bus *bus, const Options *o, const char *name, LeaseInfo *ret);
+ExitCode model_lease_object(sd_bus *bus, const Options *o, const char *object, LeaseInfo *ret);
 ExitCode model_jobs(sd_bus *bus, const Options *o, JobList *ret);
 /* The newest o->lines rows of id ("" = all), newest first. */
 ExitCode model_history(sd_bus *bus, const Options *o, const char *id, HistoryList *ret);

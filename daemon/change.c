@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "announce.h"
 #include "change.h"
 #include "ops-internal.h"
 #include "util.h"
@@ -31,6 +32,7 @@ static void change_finished(Job *job, bool success)
 {
 	Change *c = job->data;
 
+	announce_now(job->manager);
 	if (success)
 		(void)sd_bus_reply_method_return(c->call, NULL);
 	else

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "announce.h"
 #include "bus.h"
 #include "job-bus.h"
 #include "util.h"
@@ -53,6 +54,13 @@ void job_bus_new(Job *job)
 
 void job_bus_changed(Job *job)
 {
+	job->changed = true;
+	announce_later(job->manager);
+}
+
+void job_bus_emit_changed(Job *job)
+{
+	job->changed = false;
 	if (job->manager->bus && job->path)
 		(void)sd_bus_emit_properties_changed(job->manager->bus, job->path, PML_IF_JOB,
 			"Phase", "Progress", "Cancellable", NULL);
@@ -65,6 +73,7 @@ void job_bus_removed(Job *job, const char *result)
 
 	if (!bus || !job->path)
 		return;
+	announce_now(job->manager);
 	(void)sd_bus_emit_signal(bus, PML_BUS_PATH, PML_IF_MANAGER, "JobRemoved", "toosss", job->id,
 		job->path, job_subject(job), result, success ? "" : job->error,
 		success ? "" : job->message);

@@ -79,6 +79,7 @@ struct Job {
 	sd_event_source *defer;	 /* the next turn of the loop drives the job */
 	const char *next_step;	 /* job_set_next() */
 	uint64_t announced_usec; /* CLOCK_MONOTONIC of the last PropertiesChanged */
+	bool changed;		 /* to be told on the bus: announce.c */
 	bool waiting_done;	 /* done, not prepare, said JOB_WAIT */
 };
 

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "announce.h"
 #include "bus.h"
 #include "change.h"
 #include "ops-internal.h"
@@ -113,6 +114,8 @@ void lease_announce(Lease *l)
 
 void lease_withdraw(Lease *l)
 {
+	if (l->changed)
+		lease_emit_changed(l);
 	if (l->manager->bus && l->on_bus)
 		(void)sd_bus_emit_interfaces_removed(l->manager->bus, l->path, PML_IF_LEASE, NULL);
 	l->on_bus = false;
@@ -120,6 +123,13 @@ void lease_withdraw(Lease *l)
 
 void lease_changed(Lease *l)
 {
+	l->changed = true;
+	announce_later(l->manager);
+}
+
+void lease_emit_changed(Lease *l)
+{
+	l->changed = false;
 	if (l->manager->bus && l->on_bus)
 		(void)sd_bus_emit_properties_changed(l->manager->bus, l->path, PML_IF_LEASE,
 			"Region", "Domain", "DomainName", "Owner", "Alias", "State", "Policy",

@@ -97,6 +97,8 @@ Manager *manager_free(Manager *m)
 	free(m->extents);
 	config_clear(&m->config);
 	free(m->managed);
+	/* Last of the sources: what is freed above is still announced. */
+	sd_event_source_disable_unref(m->announce);
 	sd_event_unref(m->event);
 	/* A fence or a proof goes on to the process's end, by what it finds here. */
 	if (!busy)

@@ -57,6 +57,7 @@ struct Region {
 	char *path;		 /* object path */
 	char name[PML_NAME_LEN]; /* "dax0.0"; the last one known while missing */
 	bool on_bus;		 /* InterfacesAdded was sent */
+	bool changed;		 /* to be told on the bus: announce.c */
 	bool presence_moved;	 /* by the last scan */
 	bool returned;		 /* by the last scan: it was missing before */
 };
@@ -90,6 +91,7 @@ struct Lease {
 			    is left that could reach the region */
 	bool gone;	 /* released or never recorded: freed when no job has it */
 	bool on_bus;
+	bool changed; /* to be told on the bus: announce.c */
 };
 
 struct Manager {
@@ -126,6 +128,7 @@ struct Manager {
 	struct Pending *pending; /* bus calls that wait for an answer: bouncer.c */
 	unsigned n_pending;
 	sd_event_source *bus_retry;
+	sd_event_source *announce;
 	uint64_t bus_retry_usec;
 	bool bus_ready; /* the name is ours */
 	struct AfterFence
@@ -276,4 +279,6 @@ int lease_new_id(char ret[PML_ID_MAX]);
 /* --- signals; each does nothing while there is no bus --- */
 void region_changed(Region *r);
 void lease_changed(Lease *l);
-void manager_changed(Manager *m); /* LibvirtConnected */
+void region_emit_changed(Region *r); /* announce.c */
+void lease_emit_changed(Lease *l);   /* announce.c */
+void manager_changed(Manager *m);    /* LibvirtConnected */

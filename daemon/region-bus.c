@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "announce.h"
 #include "bus.h"
 #include "change.h"
 #include "ops.h"
@@ -138,6 +139,8 @@ void region_announce(Region *r)
 
 void region_withdraw(Region *r)
 {
+	if (r->changed)
+		region_emit_changed(r);
 	if (r->manager->bus && r->on_bus)
 		(void)sd_bus_emit_interfaces_removed(r->manager->bus, r->path, PML_IF_REGION, NULL);
 	r->on_bus = false;
@@ -145,6 +148,13 @@ void region_withdraw(Region *r)
 
 void region_changed(Region *r)
 {
+	r->changed = true;
+	announce_later(r->manager);
+}
+
+void region_emit_changed(Region *r)
+{
+	r->changed = false;
 	if (r->manager->bus && r->on_bus)
 		(void)sd_bus_emit_properties_changed(r->manager->bus, r->path, PML_IF_REGION,
 			"Name", "Kind", "Path", "Uuid", "Extent", "Size", "Align", "NumaNode",

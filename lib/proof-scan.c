@@ -383,9 +383,9 @@ static int scan_tasks(Scan *s, int dir_fd, pid_t pid, const ProofStat *st)
 }
 
 /* What is longer than the buffer, or cannot be read, may have it: it is looked at. */
-static bool may_have_argument(Scan *s, int dir_fd, const char *argument)
+static bool may_have_argument(Scan *s, int dir_fd, const char *cmdline, const char *argument)
 {
-	_cleanup_close_ int fd = openat(dir_fd, "cmdline", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(dir_fd, cmdline, O_RDONLY | O_CLOEXEC);
 	const char *end = s->maps, *p = s->maps;
 	ssize_t n;
 
@@ -411,6 +411,8 @@ static int on_process(void *userdata, int dir, const char *name)
 	Scan *s = userdata;
 	size_t before = s->pass->n_files;
 	_cleanup_close_ int dir_fd = -EBADF;
+	const char *argument = s->pass->argument;
+	char cmdline[32];
 	ProofStat st = {0};
 	int r;
 
@@ -418,10 +420,14 @@ static int on_process(void *userdata, int dir, const char *name)
 		s->pass->overtaken = true;
 		return -ETIMEDOUT;
 	}
+	/* Most have not, and are not worth their directory. */
+	(void)snprintf(cmdline, sizeof(cmdline), "%.20s/cmdline", name);
+	if (argument && !may_have_argument(s, dir, cmdline, argument))
+		return 0;
 	dir_fd = openat(dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir_fd < 0)
 		return has_ended(errno) ? 0 : -errno;
-	if (s->pass->argument && !may_have_argument(s, dir_fd, s->pass->argument))
+	if (argument && !may_have_argument(s, dir_fd, "cmdline", argument))
 		return 0;
 	for (int i = 0; i < PROOF_PROCESS_RETRIES; i++) {
 		s->pass->n_files = before;
