@@ -214,7 +214,8 @@ static void regions_react(Manager *m)
 			manager_region_lost(r);
 		else if (region_is_kept_offline(r) && r->presence == PML_PRESENCE_ONLINE && !r->job)
 			(void)guard_start(r);
-		else if (r->presence_moved && !r->job && r->record.use != PML_USE_FREE)
+		else if (r->presence_moved && !r->job && r->record.use != PML_USE_FREE &&
+			 !settle_waits(r))
 			(void)op_settle_kick(r);
 		else if (r->returned && !r->job)
 			(void)recover_region(r);

@@ -614,7 +614,11 @@ static void evict_finished(Job *job, bool success)
 		(void)recover_lease_start(lease);
 		return;
 	}
-	settle_kick(region);
+	/* Who is left has just been proved; their ends are what there is to wait for. */
+	if (success && d->proved && pml_proof_verdict(d->proof) == PML_PROOF_UNREACHABLE)
+		settle_wait(region, d->proof);
+	else
+		settle_kick(region);
 }
 
 static const JobStep evict_steps[] = {

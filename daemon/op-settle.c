@@ -129,6 +129,12 @@ void settle_kick(Region *region)
 	}
 }
 
+bool settle_waits(const Region *region)
+{
+	return region->presence == PML_PRESENCE_OFFLINE && region->lease &&
+	       lease_state(region->lease) == PML_LEASE_FENCED && watch_any(region, true);
+}
+
 /* --- prove --- */
 
 /* Somebody bound it behind our back while holders are left: invariant 6 is kept by taking it away
@@ -180,7 +186,7 @@ static int prove_run(void *userdata)
 	return prove_once(userdata);
 }
 
-static void wait_for_holders(Region *region, const PmlProof *proof)
+void settle_wait(Region *region, const PmlProof *proof)
 {
 	bool blind;
 
@@ -197,7 +203,7 @@ static JobNext held(Job *job)
 		log_full(LOG_WARNING, &(LogFields){.region = job->region->id},
 			"Region %s was bound by somebody while old holders are left; it was unbound again.",
 			region_label(job->region));
-	wait_for_holders(job->region, d->proof);
+	settle_wait(job->region, d->proof);
 	if (!d->readmit)
 		return JOB_DONE;
 	job_set_error(job, PML_ERROR_HELD,

@@ -56,6 +56,7 @@ int watch_add(Region *region, int pidfd, bool holder, WatchFn fn);
 /* Replaces the watches of holders by those of a proof. *ret_blind: something is left whose end
  * cannot be heard. */
 int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_blind);
+bool watch_any(const Region *region, bool holder);
 void watch_drop(Region *region, bool holder);
 
 /* --- after-fence.c: what the guest gets when its memory was taken: paused (and thawed) or
@@ -109,6 +110,8 @@ void evict_taken_over(Job *evict);
 
 /* The attach's late return, a holder's end, a clock: prove again from the event loop. */
 void settle_kick(Region *region);
+/* The proof found holders: settle_kick() at the end of each. */
+void settle_wait(Region *region, const PmlProof *proof);
 /* Doubles from 1 s to 60 s. */
 void settle_retry_later(Region *region);
 

@@ -49,6 +49,8 @@ void grants_free_all(Manager *m);
 /* Proves again, and clears and binds what is proved, where the region waits for that; else does
  * nothing. 0 or negative errno. */
 int op_settle_kick(Region *region);
+/* It is proved, and unbound as its fence left it: only the end of a holder is news. */
+bool settle_waits(const Region *region);
 
 /* A leased region was found unbound or gone by a scan. Called at every scan that finds it so: does
  * nothing where a job has it. */

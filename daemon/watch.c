@@ -60,6 +60,14 @@ int watch_add(Region *region, int pidfd, bool holder, WatchFn fn)
 	return 0;
 }
 
+bool watch_any(const Region *region, bool holder)
+{
+	for (const Watch *w = region->watches; w; w = w->next)
+		if (w->holder == holder)
+			return true;
+	return false;
+}
+
 void watch_drop(Region *region, bool holder)
 {
 	for (Watch **p = &region->watches; *p;) {

@@ -4,6 +4,8 @@
 /* What the parts of the proof share: one pass over /proc, and what is concluded from it. Not
  * installed. */
 
+#include <stdatomic.h>
+
 #include "proof.h"
 
 /*
@@ -25,7 +27,10 @@ typedef struct ProofFile {
 	uint64_t vm_end;
 } ProofFile;
 
+/* Nothing of it changes once it is complete: several proofs may look at one. */
 typedef struct ProofPass {
+	atomic_uint n_refs;
+	uint64_t number;      /* of those that are shared; 0: of a proof of its own */
 	bool maps_only;	      /* asked for: descriptors are not looked at */
 	const char *argument; /* asked for, or NULL: other processes are not looked at; borrowed */
 	ProofFile *files;
@@ -48,8 +53,13 @@ typedef struct ProofHooks {
 	pid_t session;	       /* 0, or look at the processes of this session only */
 } ProofHooks;
 
+ProofPass *proof_pass_new(void);
+ProofPass *proof_pass_ref(ProofPass *pass);
+ProofPass *proof_pass_unref(ProofPass *pass);
 int proof_scan(const ProofHooks *hooks, dev_t own, uint64_t deadline_usec, ProofPass *pass);
-void proof_pass_done(ProofPass *pass);
+/* A pass for all device-dax devices that begins after this call, possibly another thread's. All
+ * callers of a process use the same hooks. */
+int proof_scan_shared(const ProofHooks *hooks, uint64_t deadline_usec, ProofPass **ret);
 bool proof_pass_equal(const ProofPass *a, const ProofPass *b);
 /* The major number of device-dax in /proc/devices; 0 when there is none. */
 unsigned proof_dax_major(void);

@@ -483,10 +483,28 @@ int proof_scan(const ProofHooks *hooks, dev_t own, uint64_t deadline_usec, Proof
 	return r == -ETIMEDOUT ? 0 : r;
 }
 
-void proof_pass_done(ProofPass *pass)
+ProofPass *proof_pass_new(void)
 {
-	free(pass->files);
-	*pass = (ProofPass){0};
+	ProofPass *pass = calloc(1, sizeof(*pass));
+
+	if (pass)
+		atomic_init(&pass->n_refs, 1);
+	return pass;
+}
+
+ProofPass *proof_pass_ref(ProofPass *pass)
+{
+	atomic_fetch_add(&pass->n_refs, 1);
+	return pass;
+}
+
+ProofPass *proof_pass_unref(ProofPass *pass)
+{
+	if (pass && atomic_fetch_sub(&pass->n_refs, 1) == 1) {
+		free(pass->files);
+		free(pass);
+	}
+	return NULL;
 }
 
 bool proof_pass_equal(const ProofPass *a, const ProofPass *b)

@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include "proof-internal.h"
 #include "util.h"
@@ -298,24 +299,39 @@ static void explain_refs(PmlProof *p, const Evidence *e, const ProofPass *pass)
 		p->unexplained_refs = e->refs - explained;
 }
 
+/* Takes *pass's place; on failure it is NULL. */
+static int look(const Evidence *e, const ProofHooks *hooks, ProofPass **pass)
+{
+	const PmlProofRequest *req = e->req;
+	int r;
+
+	*pass = proof_pass_unref(*pass);
+	if (!hooks && !req->once && major(e->devno) == proof_dax_major())
+		return proof_scan_shared(NULL, req->deadline_usec, pass);
+	*pass = proof_pass_new();
+	if (!*pass)
+		return -ENOMEM;
+	(*pass)->maps_only = req->once;
+	(*pass)->argument = req->once ? req->argument : NULL;
+	r = proof_scan(hooks, e->devno, req->deadline_usec, *pass);
+	if (r < 0)
+		*pass = proof_pass_unref(*pass);
+	return r;
+}
+
 /*
  * Scan, examine, scan again: what was examined is evidence only if the scans before and after saw
  * the same files, and the module's count and the binding did not move.
  */
 static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 {
-	ProofPass look = {
-		.maps_only = e->req->once,
-		.argument = e->req->once ? e->req->argument : NULL,
-	};
-	ProofPass passes[2] = {look, look};
-	ProofPass *before = &passes[0], *after = &passes[1];
+	ProofPass *before = NULL, *after = NULL;
 	int r;
 
 	r = read_binding(e);
 	read_refs(e);
 	if (r == 0)
-		r = proof_scan(hooks, e->devno, e->req->deadline_usec, before);
+		r = look(e, hooks, &before);
 	while (r == 0) {
 		Evidence first = *e;
 
@@ -327,7 +343,7 @@ static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 		p->n_denied = before->n_denied;
 		if (before->overtaken || e->req->once)
 			break;
-		r = proof_scan(hooks, e->devno, e->req->deadline_usec, after);
+		r = look(e, hooks, &after);
 		if (r < 0)
 			break;
 		r = read_binding(e);
@@ -345,8 +361,8 @@ static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 		before = after;
 		after = swap;
 	}
-	proof_pass_done(&passes[0]);
-	proof_pass_done(&passes[1]);
+	proof_pass_unref(before);
+	proof_pass_unref(after);
 	return r;
 }
 

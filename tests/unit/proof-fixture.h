@@ -115,7 +115,7 @@ static inline PmlProof *collect(Fake *f, dev_t devno)
 	return collect_until(f, devno, true, pml_now_usec(CLOCK_MONOTONIC) + 60 * USEC_PER_SEC);
 }
 
-static const PmlHolder *holder_of(const PmlProof *p, pid_t pid)
+static inline const PmlHolder *holder_of(const PmlProof *p, pid_t pid)
 {
 	const PmlHolder *h;
 	size_t i;
