@@ -22,3 +22,4 @@ results_only()
 }
 
 "$top/tests/lab/boot.sh" --timeout 3000 --with "$work/memset-nt" "$top/tests/bench/lab-bench.sh" "${1:-20}" | results_only
+"$top/tests/lab/boot.sh" --timeout 3000 "$top/tests/bench/lab-many.sh" | results_only
