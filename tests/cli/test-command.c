@@ -717,12 +717,13 @@ static void test_other_host(void **state)
 {
 	char dir[] = "/tmp/pmemlease-ssh-XXXXXX", script[PATH_MAX], log[PATH_MAX + 8], said[128];
 	const char *old_path = getenv("PATH");
-	_cleanup_free_ char *path = NULL, *restore = old_path ? strdup(old_path) : NULL;
+	_cleanup_free_ char *path = NULL, *restore = NULL;
 	_cleanup_fclose_ FILE *f = NULL;
 	_cleanup_run_ Run r = {}, evict = {}, none = {};
 
 	if (access("/usr/bin/systemd-stdio-bridge", X_OK) < 0)
 		skip();
+	restore = strdup(old_path ? old_path : "/usr/bin:/bin");
 	assert_non_null(restore);
 	assert_non_null(mkdtemp(dir));
 	put_ssh(dir, script);
