@@ -94,6 +94,12 @@ tenant()
 
 ## Events. Each sets $tenant when somebody else has the device afterwards, or $refused.
 
+# The device is gone and comes back. Only now can the holder open it as a dead one.
+away()
+{
+	[ "$row" != reopened ] || holder_ask cell away >/dev/null || true
+}
+
 event_unbind()
 {
 	bounded 20 write_to "$dax" "$dax_driver/unbind"
@@ -113,12 +119,13 @@ bind()
 
 event_rebind()
 {
-	event_unbind && bind
+	event_unbind && away && bind
 }
 
 event_namespace-cycle()
 {
 	bounded 30 ndctl disable-namespace "$namespace" || return
+	away
 	bounded 30 ndctl enable-namespace "$namespace" || return
 	namespace_device && tenant=yes
 }
@@ -127,6 +134,7 @@ recreate()
 {
 	namespace_shape=changed
 	bounded 30 ndctl destroy-namespace -f "$namespace" || return
+	away
 	bounded 30 ndctl create-namespace -f -r region0 "$@" || return
 	namespace=$(jq -er .dev /run/lab-event.log)
 }
@@ -167,6 +175,7 @@ event_kmem()
 	namespace_shape=changed
 	modprobe kmem
 	event_unbind || return
+	away
 	write_to "$dax" "$dax_driver/remove_id" 2>/dev/null
 	bounded 30 write_to "$dax" "$kmem_driver/new_id" || status=$?
 	[ "$status" -ne 124 ] || return
@@ -184,6 +193,7 @@ event_module-reload()
 	local status=0
 
 	bounded 30 ndctl disable-namespace "$namespace" || return
+	away
 	# Refused while a file of it is open, and then nothing is to be seen here but the unbind.
 	bounded 20 modprobe -r dax_pmem device_dax || status=$?
 	[ "$status" -ne 124 ] || return

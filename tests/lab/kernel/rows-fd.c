@@ -5,6 +5,7 @@
 #include "stale.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -106,21 +107,26 @@ static int received_write(uint32_t value)
 }
 
 /*
- * A second descriptor, opened when the device is gone: the first one keeps the inode, and with it
- * what the inode remembers of the character device.
+ * A second descriptor, opened when the device is gone, and at no other time: who opens it when it
+ * is back is the next tenant. The first one keeps the inode, and with it what the inode remembers
+ * of the character device; it is opened through it, because its name may be gone as well.
  */
 static int reopen(void)
 {
+	static int result = 1;
+	char path[32];
 	int fd;
 
-	if (holder.map)
-		return 0;
-	fd = open(holder.device, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	close_fd(&holder.fd);
-	holder.fd = fd;
-	return 0;
+	if (result <= 0)
+		return result;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", holder.fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	result = fd < 0 ? -errno : 0;
+	if (fd >= 0) {
+		close_fd(&holder.fd);
+		holder.fd = fd;
+	}
+	return result;
 }
 
 static int reopened_read(uint32_t *ret_value)
@@ -138,9 +144,9 @@ static int reopened_write(uint32_t value)
 }
 
 const struct row fd_rows[] = {
-	{"fd-late-map", take_fd, mapped_read, mapped_write, NULL},
-	{"fd-passed", take_passed, mapped_read, mapped_write, NULL},
-	{"fd-in-flight", take_in_flight, received_read, received_write, NULL},
-	{"reopened", take_fd, reopened_read, reopened_write, NULL},
+	{"fd-late-map", take_fd, mapped_read, mapped_write, NULL, NULL},
+	{"fd-passed", take_passed, mapped_read, mapped_write, NULL, NULL},
+	{"fd-in-flight", take_in_flight, received_read, received_write, NULL, NULL},
+	{"reopened", take_fd, reopened_read, reopened_write, NULL, reopen},
 	{},
 };

@@ -148,8 +148,8 @@ static int guest_write_irqoff(uint32_t value)
 }
 
 const struct row kvm_rows[] = {
-	{"kvm", take_guest_touched, guest_read, guest_write, NULL},
-	{"kvm-untouched", take_guest, guest_read, guest_write, NULL},
-	{"kvm-irqoff", take_guest_touched, guest_read_irqoff, guest_write_irqoff, NULL},
+	{"kvm", take_guest_touched, guest_read, guest_write, NULL, NULL},
+	{"kvm-untouched", take_guest, guest_read, guest_write, NULL, NULL},
+	{"kvm-irqoff", take_guest_touched, guest_read_irqoff, guest_write_irqoff, NULL, NULL},
 	{},
 };

@@ -112,13 +112,13 @@ static int unprotected_write(uint32_t value)
 }
 
 const struct row map_rows[] = {
-	{"map-4k", take_touched, touch_read, touch_write, NULL},
-	{"map-2m", take_touched, touch_read, touch_write, NULL},
-	{"map-1g", take_touched, touch_read, touch_write, NULL},
-	{"untouched", take_untouched, touch_read, touch_write, NULL},
-	{"fd-closed", take_fd_closed, touch_read, touch_write, NULL},
-	{"forked", take_forked, touch_read, touch_write, NULL},
-	{"mremap", take_touched, moved_read, moved_write, NULL},
-	{"mprotect", take_protected, unprotected_read, unprotected_write, NULL},
+	{"map-4k", take_touched, touch_read, touch_write, NULL, NULL},
+	{"map-2m", take_touched, touch_read, touch_write, NULL, NULL},
+	{"map-1g", take_touched, touch_read, touch_write, NULL, NULL},
+	{"untouched", take_untouched, touch_read, touch_write, NULL, NULL},
+	{"fd-closed", take_fd_closed, touch_read, touch_write, NULL, NULL},
+	{"forked", take_forked, touch_read, touch_write, NULL, NULL},
+	{"mremap", take_touched, moved_read, moved_write, NULL, NULL},
+	{"mprotect", take_protected, unprotected_read, unprotected_write, NULL, NULL},
 	{},
 };

@@ -223,8 +223,8 @@ static void direct_release(void)
 }
 
 const struct row pin_rows[] = {
-	{"io-uring", take_io_uring, ring_read, ring_write, ring_release},
-	{"vmsplice", take_vmsplice, pipe_read, NULL, pipe_release},
-	{"o-direct", take_direct, direct_read, NULL, direct_release},
+	{"io-uring", take_io_uring, ring_read, ring_write, ring_release, NULL},
+	{"vmsplice", take_vmsplice, pipe_read, NULL, pipe_release, NULL},
+	{"o-direct", take_direct, direct_read, NULL, direct_release, NULL},
 	{},
 };

@@ -90,7 +90,7 @@ static void let_go(void)
 }
 
 const struct row remote_rows[] = {
-	{"process-vm", take_remote, vm_read, vm_write, let_go},
-	{"ptrace", take_traced, traced_read, traced_write, let_go},
+	{"process-vm", take_remote, vm_read, vm_write, let_go, NULL},
+	{"ptrace", take_traced, traced_read, traced_write, let_go, NULL},
 	{},
 };

@@ -6,6 +6,7 @@
  *
  *	read		value X | SIGBUS | MCE | hang | cannot | error NAME
  *	write X		ok | the same
+ *	away		the same: the device is gone, and may come back
  *	release		lets go and ends, as the end of input does
  */
 #include "stale.h"
@@ -197,6 +198,8 @@ static void obey(const struct row *row, const char *line)
 		result = row->read(&value);
 		snprintf(done, sizeof(done), "value %#x", value);
 		answer(result, done);
+	} else if (strcmp(line, "away\n") == 0) {
+		answer(row->away ? row->away() : ACCESS_CANNOT, done);
 	} else {
 		printf("error unknown-command\n");
 	}

@@ -29,6 +29,8 @@ struct row {
 	int (*write)(uint32_t value);
 	/* Lets go of what a process's end would let go of later, or elsewhere; may be NULL. */
 	void (*release)(void);
+	/* What is done while the device is gone and before it is back; may be NULL. */
+	int (*away)(void);
 };
 
 struct holder {
