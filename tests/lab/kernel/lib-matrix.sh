@@ -272,10 +272,11 @@ prepare()
 
 	case $1 in
 	map-4k) align=4K ;;
-	map-1g) align=1G size=1G ;;
+	# Half of it, for alignment, comes before the data.
+	map-1g) align=1G size=2G ;;
 	esac
 	case $2 in
-	kmem) size=$([ "$size" = 1G ] && echo 1G || echo 512M) ;;
+	kmem) [ "$size" = 2G ] || size=512M ;;
 	recreate-map-mem) map=dev ;;
 	esac
 	namespace_make -a "$align" -s "$size" -M "$map" || return
@@ -341,7 +342,11 @@ cell_run()
 
 	mark="before $1 $2 $$"
 	echo "lab-cell $mark" >/dev/kmsg
-	prepare "$row" "$event" || { verdict="- no device: $(tail -n 1 /run/lab-event.log)" && return; }
+	rm -f /run/lab-event.log
+	if ! prepare "$row" "$event"; then
+		verdict="- no device: $(tail -n 1 /run/lab-event.log 2>&1)"
+		return
+	fi
 	possible "$row" "$event" || { verdict="- not on this kernel" && return; }
 	# The damage that an earlier cell has done shows late. It has been judged; this one is not.
 	if [ "$cells_here" -gt 0 ] && [ -n "$(complaint)" ]; then
