@@ -334,7 +334,14 @@ judge()
 	fi
 }
 
-# cell_run ROW EVENT: prints OUTCOME DETAIL
+# With the cell that is to be run, in a new boot.
+start_anew()
+{
+	: >"$state.running"
+	power_cut
+}
+
+# cell_run ROW EVENT: sets $verdict to OUTCOME DETAIL
 cell_run()
 {
 	local row=$1 event=$2 tenant='' refused='' was_held='' event_status=0 release_status=0
@@ -344,15 +351,14 @@ cell_run()
 	echo "lab-cell $mark" >/dev/kmsg
 	rm -f /run/lab-event.log
 	if ! prepare "$row" "$event"; then
+		# It may be what an earlier cell has left. If not, it says so again.
+		[ "$cells_here" -eq 0 ] || start_anew
 		verdict="- no device: $(tail -n 1 /run/lab-event.log 2>&1)"
 		return
 	fi
 	possible "$row" "$event" || { verdict="- not on this kernel" && return; }
 	# The damage that an earlier cell has done shows late. It has been judged; this one is not.
-	if [ "$cells_here" -gt 0 ] && [ -n "$(complaint)" ]; then
-		: >"$state.running"
-		power_cut
-	fi
+	[ "$cells_here" -eq 0 ] || [ -z "$(complaint)" ] || start_anew
 	cells_here=$((cells_here + 1))
 	mark="$1 $2 $$"
 	echo "lab-cell $mark" >/dev/kmsg
@@ -379,6 +385,8 @@ cell_run()
 	elif [ "$event_status" -eq 0 ] && [ -n "$tenant" ]; then
 		tenant_after=$(tenant read)
 	fi
+	# What did not end in time has left the namespace as nobody knows.
+	[ "$event_status" -eq 0 ] || namespace_shape=changed
 	verdict=$(judge)
 }
 
@@ -391,7 +399,9 @@ cell_clean()
 		;;
 	region-disable) bounded 30 ndctl enable-region region0 && namespace_destroy ;;
 	kmem)
-		bounded 30 write_to "$dax" "$kmem_driver/unbind" && namespace_destroy
+		[ ! -e "$kmem_driver/$dax" ] ||
+			bounded 30 write_to "$dax" "$kmem_driver/unbind" || return
+		namespace_destroy
 		;;
 	*) true ;;
 	esac
