@@ -202,7 +202,7 @@ qemu_arguments()
 		-kernel "$kernel_dir/vmlinuz" -initrd "$initrd_dir/host.initrd"
 		-append "console=ttyS0 loglevel=5 panic=-1 systemd.unit=lab.target
 systemd.show_status=0 systemd.default_timeout_start_sec=300 net.ifnames=0 selinux=0
-lab.boot=$boot lab.tty=$tty$kernel_args"
+no_timer_check lab.boot=$boot lab.tty=$tty$kernel_args"
 	)
 	disk lab-root "$root_dir/host.img" snapshot=on
 	disk lab-kernel "$kernel_dir/modules.img" readonly=on
