@@ -22,8 +22,9 @@ static const Verb verbs[] = {
 	{"jobs", "", 0, 0, 0, verb_jobs, "what is under way"},
 	{"history", "[REGION|LEASE]", 0, 1, OPT_LINES, verb_history, "what happened, oldest first"},
 	{"monitor", "", 0, 0, OPT_BYTES, verb_monitor, "what happens from now on, until Ctrl-C"},
-	{"lease", "REGION DOMAIN", 2, 2, OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_NO_WAIT,
-		verb_lease, "lend a region to a running domain"},
+	{"lease", "REGION DOMAIN", 2, 2,
+		OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_PERSISTENT | OPT_NO_WAIT, verb_lease,
+		"lend a region to a running domain"},
 	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_NO_WAIT | OPT_BYTES, verb_release,
 		"the tenant gives it back"},
 	{"evict", "REGION", 1, 1,
@@ -51,6 +52,7 @@ enum {
 	ARG_AFTER_FENCE,
 	ARG_DEADLINE,
 	ARG_KEEP_OFFLINE,
+	ARG_PERSISTENT,
 	ARG_DISCARD,
 	ARG_REASON,
 	ARG_JSON,
@@ -66,6 +68,7 @@ static const struct option long_options[] = {
 	{"on-end", required_argument, NULL, ARG_ON_END},
 	{"after-fence", required_argument, NULL, ARG_AFTER_FENCE},
 	{"deadline", required_argument, NULL, ARG_DEADLINE},
+	{"persistent", no_argument, NULL, ARG_PERSISTENT},
 	{"keep-offline", no_argument, NULL, ARG_KEEP_OFFLINE},
 	{"discard", required_argument, NULL, ARG_DISCARD},
 	{"reason", required_argument, NULL, ARG_REASON},
@@ -91,6 +94,7 @@ static const struct {
 	{OPT_AFTER_FENCE, "--after-fence"},
 	{OPT_DEADLINE, "--deadline"},
 	{OPT_KEEP_OFFLINE, "--keep-offline"},
+	{OPT_PERSISTENT, "--persistent"},
 	{OPT_DISCARD, "--discard"},
 	{OPT_REASON, "--reason"},
 	{OPT_LINES, "--lines"},
@@ -115,6 +119,7 @@ static void help(void)
 	     "  --on-end=keep|scrub      lease: what happens to the data when it ends (keep)\n"
 	     "  --after-fence=pause|destroy\n"
 	     "                           lease, evict: what becomes of a guest that did not let go\n"
+	     "  --persistent             lease: the next start of the domain has it, too\n"
 	     "  --deadline=SPAN          evict, release: how long the guest has: 0, 500ms, 5s,\n"
 	     "                           2min, 1h (the configuration's, 30s)\n"
 	     "  --keep-offline           evict: leave it unbound until readmit\n"
@@ -187,6 +192,10 @@ static int parse_option(Options *o, int c)
 	case ARG_DEADLINE:
 		o->given |= OPT_DEADLINE;
 		return parse_deadline(o, optarg);
+	case ARG_PERSISTENT:
+		o->persistent = true;
+		o->given |= OPT_PERSISTENT;
+		return 0;
 	case ARG_KEEP_OFFLINE:
 		o->keep_offline = true;
 		o->given |= OPT_KEEP_OFFLINE;

@@ -34,6 +34,7 @@ typedef enum OptionBit {
 	OPT_LINES = 1 << 7,
 	OPT_NO_WAIT = 1 << 8,
 	OPT_BYTES = 1 << 9,
+	OPT_PERSISTENT = 1 << 10,
 } OptionBit;
 
 typedef struct Options {
@@ -43,6 +44,7 @@ typedef struct Options {
 	bool no_wait;
 	bool no_ask_password;
 	bool keep_offline;
+	bool persistent;
 	const char *host;
 	const char *owner;
 	const char *on_end;

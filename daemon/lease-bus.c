@@ -40,6 +40,8 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 		r = sd_bus_message_append(reply, "s",
 			"The machine has lost this memory: QEMU ends if it is reset, saved, dumped or migrated now. Destroy it (virsh "
 			"destroy), and start it again.");
+	if (r >= 0 && l->unpersisted)
+		r = sd_bus_message_append(reply, "s", l->unpersisted);
 	if (r >= 0 && l->pinned)
 		r = sd_bus_message_append(reply, "s", l->pinned);
 	if (r >= 0 && l->region->lease == l && l->region->intruder)

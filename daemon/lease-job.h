@@ -19,6 +19,7 @@ typedef struct LeaseData {
 	sd_event_source *timer;
 	uint64_t retry_usec;
 	struct Grant *grant; /* of op_grant_kind: who waits for it, or NULL */
+	bool persistent;     /* goes into the domain's definition, too */
 	bool refused;	     /* the machine is not started: the job's error says why */
 	bool started;	     /* libvirt says that the machine's process runs */
 

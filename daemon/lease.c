@@ -54,6 +54,7 @@ Lease *lease_free(Lease *l)
 	sd_event_source_disable_unref(l->deadline);
 	free(l->path);
 	free(l->pinned);
+	free(l->unpersisted);
 	free(l);
 	return NULL;
 }

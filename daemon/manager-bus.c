@@ -98,7 +98,9 @@ static int lease_found(
 	Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
 {
 	const char *region_name, *domain, *owner = NULL, *on_end = NULL, *after_fence = NULL;
+	bool persistent = false;
 	const BusOption options[] = {
+		{"persistent", BUS_OPTION_BOOL, &persistent},
 		{"owner", BUS_OPTION_STRING, &owner},
 		{"on-end", BUS_OPTION_STRING, &on_end},
 		{"after-fence", BUS_OPTION_STRING, &after_fence},
@@ -127,6 +129,11 @@ static int lease_found(
 		r = bus_parse_on_end(on_end, &on_end_policy, error);
 	if (r >= 0 && after_fence)
 		r = bus_parse_after_fence(after_fence, &after_fence_policy, error);
+	/* A start by itself is of the domain's own data: nobody is there to be asked for another's.
+	 */
+	if (r >= 0 && persistent && owner)
+		r = bus_error(error, PML_ERROR_INVALID,
+			"A persistent lease is of the domain's own data: leave the owner out.");
 	if (r < 0)
 		return r;
 	if (!region)
@@ -135,6 +142,8 @@ static int lease_found(
 		&job, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);
+	if (persistent)
+		op_lease_persist(job);
 	return sd_bus_reply_method_return(call, "oo", lease->path, job->path);
 }
 

@@ -80,6 +80,7 @@ Manager *manager_free(Manager *m)
 	m->exec = executors_free(m->exec);
 	grants_free_all(m);
 	behind_stop(m);
+	persist_free_all(m, busy);
 	uevent_stop(m);
 	sd_event_source_disable_unref(m->read_again);
 	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);

@@ -86,7 +86,8 @@ struct Lease {
 	 * disk's. */
 	bool marked;
 	PmlLeaseState mark;
-	char *pinned;	 /* what pins its machine's memory by now, a sentence; or NULL */
+	char *unpersisted; /* why the next start of its machine will be without it; or NULL */
+	char *pinned;	   /* what pins its machine's memory by now, a sentence; or NULL */
 	bool start_over; /* libvirt has said that the machine's process is gone: nothing of a start
 			    is left that could reach the region */
 	bool gone;	 /* released or never recorded: freed when no job has it */
@@ -134,6 +135,7 @@ struct Manager {
 	struct AfterFence
 		*after_fence; /* machines that libvirt has yet to pause or destroy: after-fence.c */
 	char *managed;	      /* the list for libvirt's hook, as it was written last */
+	struct Undefine *undefines; /* definitions that libvirt has yet to change: persist.c */
 	struct Behind *behind;
 	struct Grant *grants; /* machines that wait to be started: grant.c */
 	int uevent_fd;

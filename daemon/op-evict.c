@@ -604,6 +604,8 @@ static void evict_finished(Job *job, bool success)
 	Lease *lease = region->lease;
 
 	disarm_deadline(job);
+	if (success && !d->own && !d->undone && job->lease)
+		persist_remove(region, &job->lease->record);
 	/* The disk refused to accept: a lease half made has lost its job to this one, and must not
 	 * stay. */
 	if (!success && d->took_over && lease && lease->record.state == PML_LEASE_ATTACHING) {

@@ -79,6 +79,11 @@ int lease_fill_record(LeaseData *d, const Manager *m, const Region *region, cons
 	return r;
 }
 
+void op_lease_persist(Job *job)
+{
+	((LeaseData *)job->data)->persistent = true;
+}
+
 int op_lease_start(Manager *m, Region *region, const char *domain, const char *owner,
 	PmlOnEnd on_end, PmlAfterFence after_fence, uint32_t uid, Lease **ret_lease, Job **ret_job,
 	OpError *err)

@@ -466,12 +466,58 @@ JobNext lease_step_active_done(Job *job, int r)
 	return lease_step_write_done(job, r);
 }
 
+/* --- persist: the next start asks for it again --- */
+
+static JobNext persist_prepare(Job *job)
+{
+	LeaseData *d = job->data;
+
+	if (lease_replaced(job))
+		return JOB_FAIL;
+	job->skip = !d->persistent;
+	d->virt = job->manager->virt;
+	job_set_progress(job, "changing the domain's definition", 0.9);
+	return JOB_NEXT;
+}
+
+static int persist_run(void *userdata)
+{
+	LeaseData *d = userdata;
+
+	free(d->why);
+	d->why = NULL;
+	return d->ops->define(d->virt, d->rec.domain, &d->mem, true, &d->why);
+}
+
+/* The machine has the region by now: what fails here is a warning of the lease. */
+static JobNext persist_done(Job *job, int r)
+{
+	LeaseData *d = job->data;
+	Lease *l = job->lease;
+
+	if (lease_replaced(job))
+		return JOB_FAIL;
+	if (r == 0)
+		return JOB_NEXT;
+	free(l->unpersisted);
+	if (asprintf(&l->unpersisted,
+		    "The domain's definition could not be changed, so its next start is without this region: %s",
+		    d->why  ? d->why
+		    : r < 0 ? strerror(-r)
+			    : "libvirt gave no reason.") < 0)
+		l->unpersisted = NULL;
+	log_full(LOG_WARNING, &(LogFields){.lease = d->rec.id, .domain = d->rec.domain}, "%s",
+		l->unpersisted ? l->unpersisted : "The domain's definition could not be changed.");
+	lease_changed(l);
+	return JOB_NEXT;
+}
+
 static int lease_cancel(Job *job)
 {
 	LeaseData *d = job->data;
 	const char *step = job->kind->steps[job->step].name;
 
-	if (d->replaced || pml_streq(step, "active"))
+	if (d->replaced || pml_streq(step, "active") || pml_streq(step, "persist"))
 		return -EBUSY;
 	if (pml_streq(step, "attach") || pml_streq(step, "check"))
 		return evict_force(d->region, "its lease was cancelled");
@@ -533,6 +579,12 @@ static const JobStep lease_steps[] = {
 		.where = EXEC_LEDGER,
 		.run = lease_change_run,
 		.done = lease_step_active_done},
+	{.name = "persist",
+		.prepare = persist_prepare,
+		.where = EXEC_VIRT,
+		.run = persist_run,
+		.done = persist_done,
+		.optional_skip = true},
 };
 
 const JobKind op_lease_kind = {

@@ -95,6 +95,11 @@ bool lease_attach_outstanding(const Region *region);
 void lease_jobs_libvirt_connected(Manager *m);
 int recover_lease_start(Lease *lease);
 
+/* --- persist.c --- */
+
+/* Takes the device of this lease out of the domain's definition, as soon as libvirt answers. */
+void persist_remove(const Region *region, const PmlLeaseRecord *rec);
+
 /* --- op-evict.c --- */
 
 /* Takes the region back now, without asking the ledger or the guest: the domain ended, the device

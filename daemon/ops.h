@@ -15,6 +15,11 @@
 
 #include "manager.h"
 
+/* Before the loop turns: the lease that this job makes is to be in the domain's definition, too. */
+void op_lease_persist(Job *job);
+/* At the daemon's end. busy: calls still run in threads, and keep what they were given. */
+void persist_free_all(Manager *m, bool busy);
+
 /* owner NULL: the domain's UUID. *ret_lease is in memory and on the bus at once, on the disk after
  * the step `reserve`. */
 int op_lease_start(Manager *m, Region *region, const char *domain, const char *owner,

@@ -293,6 +293,42 @@ static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **
 	return attach_failed(&c, mem, r, &why, ret_why);
 }
 
+/* Is it in the stored definition? */
+static int call_defines(Call *c, const VirtMemory *mem, bool *ret, char **ret_why)
+{
+	_cleanup_(xmlp) char *xml = virDomainGetXMLDesc(c->dom, VIR_DOMAIN_XML_INACTIVE);
+	int r;
+
+	if (!xml)
+		return call_error(c, ret_why);
+	r = virt_xml_defines(xml, mem, ret);
+	return r == -EBADMSG ? unreadable(ret_why) : r;
+}
+
+static int virt_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on, char **ret_why)
+{
+	_cleanup_free_ char *device = NULL;
+	_cleanup_call_ Call c = {0};
+	bool defined = false;
+	int r;
+
+	r = virt_xml_make_memory(mem, &device);
+	if (r < 0)
+		return r;
+	r = call_begin(&c, v, uuid, ret_why);
+	if (r == 0 && virDomainIsPersistent(c.dom) == 0)
+		return on ? outcome(VIRT_REFUSED, ret_why,
+				    "The domain is transient: libvirt keeps no definition of it.")
+			  : 0;
+	if (r == 0)
+		r = call_defines(&c, mem, &defined, ret_why);
+	if (r != 0 || defined == on)
+		return r;
+	r = on ? virDomainAttachDeviceFlags(c.dom, device, VIR_DOMAIN_AFFECT_CONFIG)
+	       : virDomainDetachDeviceFlags(c.dom, device, VIR_DOMAIN_AFFECT_CONFIG);
+	return r < 0 ? call_error(&c, ret_why) : 0;
+}
+
 static int virt_pinned(Virt *v, const char *uuid, char **ret_why)
 {
 	_cleanup_free_ char *why = NULL;
@@ -382,6 +418,7 @@ const VirtOps virt_libvirt_ops = {
 	.suited = virt_suited,
 	.attach = virt_attach,
 	.has_device = virt_has_device,
+	.define = virt_define,
 	.pinned = virt_pinned,
 	.pause = virt_pause,
 	.destroy = virt_destroy,

@@ -388,23 +388,41 @@ int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why)
 	return pinned(m.pinned_by, ret_why);
 }
 
+static bool has_device(xmlNode *root, const VirtMemory *mem)
+{
+	xmlNode *devices = xml_child(root, "devices");
+
+	for (xmlNode *n = xml_child(devices, "memory"); n; n = xml_sibling(n, "memory"))
+		if ((!mem->alias[0] ||
+			    xml_attribute_is(xml_child(n, "alias"), "name", mem->alias)) &&
+			xml_text_is(xml_child(xml_child(n, "source"), "path"), mem->path))
+			return true;
+	return false;
+}
+
 int virt_xml_has_device(const char *text, const VirtMemory *mem, bool *ret)
 {
 	_cleanup_doc_ xmlDoc *doc = NULL;
 	xmlNode *root;
-	bool found = false;
 	int r;
 
 	r = xml_parse_domain(text, &doc, &root);
 	if (r < 0)
 		return r;
-	for (xmlNode *n = xml_is_live(root) ? xml_child(xml_child(root, "devices"), "memory")
-					    : NULL;
-		n && !found; n = xml_sibling(n, "memory"))
-		found = (!mem->alias[0] ||
-				xml_attribute_is(xml_child(n, "alias"), "name", mem->alias)) &&
-			xml_text_is(xml_child(xml_child(n, "source"), "path"), mem->path);
-	*ret = found;
+	*ret = xml_is_live(root) && has_device(root, mem);
+	return 0;
+}
+
+int virt_xml_defines(const char *text, const VirtMemory *mem, bool *ret)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	xmlNode *root;
+	int r;
+
+	r = xml_parse_domain(text, &doc, &root);
+	if (r < 0)
+		return r;
+	*ret = has_device(root, mem);
 	return 0;
 }
 

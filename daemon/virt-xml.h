@@ -37,6 +37,10 @@ int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why);
  */
 int virt_xml_security(const char *capabilities, char *ret, size_t size);
 
+/* *ret: this definition of a machine, running or not, has a memory device of this alias and path.
+ * As virt_xml_has_device() otherwise. */
+int virt_xml_defines(const char *text, const VirtMemory *mem, bool *ret);
+
 /*
  * 0: nothing pins the memory of the running machine that this live XML describes, or it is off;
  * VIRT_PINNED and what does; -EBADMSG, -ENOMEM.

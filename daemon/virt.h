@@ -109,6 +109,11 @@ typedef struct VirtOps {
 	int (*has_device)(
 		Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why);
 	/*
+	 * Puts mem into the domain's stored definition (on), or takes it out, where it is; the
+	 * running machine is left alone. 0, NO_DOMAIN, UNAVAILABLE, REFUSED, BUSY, -EINVAL.
+	 */
+	int (*define)(Virt *v, const char *uuid, const VirtMemory *mem, bool on, char **ret_why);
+	/*
 	 * Does a device of the running machine pin its memory, or hand it to another process: 0,
 	 * also when it is off or gone; PINNED. UNAVAILABLE, REFUSED.
 	 */

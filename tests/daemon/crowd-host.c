@@ -321,6 +321,11 @@ static int virt_has_device(
 	return 0;
 }
 
+static int virt_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on, char **ret_why)
+{
+	return 0;
+}
+
 static int virt_pinned(Virt *v, const char *uuid, char **ret_why)
 {
 	return 0;
@@ -419,6 +424,7 @@ static const VirtOps crowd_virt = {
 	.suited = virt_suited,
 	.attach = virt_attach,
 	.has_device = virt_has_device,
+	.define = virt_define,
 	.pinned = virt_pinned,
 	.pause = virt_pause,
 	.destroy = virt_destroy,

@@ -138,6 +138,13 @@ static int fake_has_device(
 	return 0;
 }
 
+static int fake_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on, char **ret_why)
+{
+	int r;
+
+	return scripted(on ? "define" : "undefine", uuid, &r, ret_why) ? r : 0;
+}
+
 static int fake_pinned(Virt *v, const char *uuid, char **ret_why)
 {
 	int r;
@@ -253,6 +260,7 @@ const VirtOps fake_virt_ops = {
 	.suited = fake_suited,
 	.attach = fake_attach,
 	.has_device = fake_has_device,
+	.define = fake_define,
 	.pinned = fake_pinned,
 	.pause = fake_pause,
 	.destroy = fake_destroy,

@@ -340,6 +340,20 @@ static int virt_has_device(
 	return 0;
 }
 
+static int virt_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on, char **ret_why)
+{
+	WorldDomain *d = find(uuid);
+
+	if (world->libvirt_down)
+		return VIRT_UNAVAILABLE;
+	if (on && world->refuse_define) {
+		*ret_why = strdup("It is transient.");
+		return VIRT_REFUSED;
+	}
+	d->defined = on;
+	return 0;
+}
+
 static int virt_pinned(Virt *v, const char *uuid, char **ret_why)
 {
 	if (world->libvirt_down)
@@ -371,7 +385,7 @@ static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
 }
 
 static const VirtOps fake_virt = {virt_start, virt_free, virt_connected, virt_suited, virt_attach,
-	virt_has_device, virt_pinned, virt_pause, virt_destroy, NULL};
+	virt_has_device, virt_define, virt_pinned, virt_pause, virt_destroy, NULL};
 
 /* --- all of it --- */
 

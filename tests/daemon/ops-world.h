@@ -23,6 +23,7 @@ typedef struct WorldDomain {
 	_Atomic pid_t pid;    /* 0: shut off */
 	atomic_bool mapped;   /* holds the region, dead or alive */
 	atomic_bool attached; /* libvirt's XML has the device */
+	atomic_bool defined;  /* the device is in its stored definition */
 	atomic_bool paused;
 } WorldDomain;
 
@@ -34,8 +35,9 @@ typedef struct World {
 				    memory */
 	atomic_bool hang_attach; /* libvirt does not come back from an attach */
 	atomic_bool hang_lookup;
-	atomic_int asked;	   /* while it was so: */
-	atomic_bool busy;	   /* libvirt is in the middle of something with every domain */
+	atomic_int asked; /* while it was so: */
+	atomic_bool busy; /* libvirt is in the middle of something with every domain */
+	atomic_bool refuse_define;
 	atomic_bool refuse_pinned; /* so, when a lease is made */
 	atomic_int look_usec;	   /* how often a region is looked at; 0: not */
 	atomic_bool pinned;	   /* a device of every machine pins its memory */

@@ -145,6 +145,20 @@ static void call(BusHandler handler, const char *path, const char *types, const 
 	settle();
 }
 
+static void lend_persistent(void)
+{
+	start();
+	UNTIL(m->libvirt_connected);
+	scrub("");
+	settle();
+	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
+		      &lease, &job, &err) == 0);
+	op_lease_persist(job);
+	CHECK(pml_streq(finish(job->id).result, "done"));
+	CHECK(world->domains[0].defined);
+	settle();
+}
+
 /* Somebody binds what is kept offline. */
 static void bind_behind_our_back(void)
 {
@@ -351,6 +365,7 @@ static const struct Way {
 	void (*check)(bool after); /* what the next start must have found */
 } ways[] = {
 	{"guard/", "bound by somebody", NULL, bind_behind_our_back, check_guarded},
+	{"lease/persist/", "persistent", NULL, lend_persistent, NULL},
 	{"grant/", "a machine starts", NULL, start_machine, NULL},
 	{"evict/takeover/", "of a reservation", NULL, take_over_reserve, NULL},
 	{"evict/takeover/", "of an attach", NULL, take_over_attaching, NULL},

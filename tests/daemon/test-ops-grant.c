@@ -10,6 +10,7 @@
 #define DEVICE	    NVDIMM_XML("/dev/full", "65536", "")
 #define XML_A	    DOMAIN_XML("kvm", WORLD_A, "a", DEVICE)
 #define XML_B	    DOMAIN_XML("kvm", WORLD_B, "b", DEVICE)
+#define XML_OURS    A_WITH(NVDIMM_XML("/dev/full", "65536", "<alias name='ua-pmemlease-1'/>"))
 #define A_WITH(dev) DOMAIN_XML("kvm", WORLD_A, "a", dev)
 
 typedef struct Answer {
@@ -306,6 +307,59 @@ static void test_restart_while_starting(void **state)
 	UNTIL(is_free());
 }
 
+/* Leased once and for all: in the definition, started with it, and taken out by who takes it back.
+ */
+static void test_persistent(void **state)
+{
+	WorldEnd e;
+
+	scrub("");
+	UNTIL(is_free());
+	assert_int_equal(try_lease("a", NULL), 0);
+	op_lease_persist(job);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	assert_true(world->domains[0].defined);
+	assert_null(region()->lease->unpersisted);
+
+	/* Its end leaves the definition alone. */
+	world_domain_stop(0);
+	UNTIL(is_free());
+	assert_true(world->domains[0].defined);
+	a_starts();
+	assert_int_equal(try_evict(0, false), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	world_domain_stop(0);
+	granted(XML_A, "release");
+	UNTIL(is_free());
+	/* It was somebody's own device, by its name. */
+	assert_true(world->domains[0].defined);
+
+	granted(XML_OURS, "prepare");
+	process_starts(0);
+	granted(XML_OURS, "started");
+	world->libvirt_down = true;
+	assert_int_equal(try_evict(0, false), 0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	world->libvirt_down = false;
+	/* libvirt had not answered: it is asked again. */
+	UNTIL(!world->domains[0].defined);
+	world_domain_stop(0);
+	UNTIL(is_free());
+
+	/* What libvirt refuses is a warning: the machine has its memory. */
+	world_domain_start(0);
+	world->refuse_define = true;
+	assert_int_equal(try_lease("a", NULL), 0);
+	op_lease_persist(job);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	assert_non_null(strstr(region()->lease->unpersisted, "transient"));
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+}
+
 static void test_two_at_once(void **state)
 {
 	before();
@@ -328,6 +382,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_taken_back_while_starting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart_while_starting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_persistent, setup, teardown),
 	};
 	int r;
 

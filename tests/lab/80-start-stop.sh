@@ -63,5 +63,31 @@ succeeds "readmitted" pmemlease readmit "$dax"
 succeeds "and the machine starts" virsh --quiet start b1
 virsh --quiet destroy b1
 succeeds "free at the end" wait_region 30 "$dax" Use free
+
+# --- persistent ---
+defined()
+{
+	virsh dumpxml --inactive b1 | grep -q "/dev/$dax"
+}
+not_defined()
+{
+	! defined
+}
+bare_start b1
+succeeds "leased, and in the definition" pmemlease lease --persistent "$dax" b1
+succeeds "which names it" defined
+virsh --quiet destroy b1
+succeeds "the machine's end leaves the definition alone" defined
+succeeds "its next start is granted" virsh --quiet start b1
+succeeds "and leased" lease_is active
+pmemlease evict "$dax" --deadline=0 >/dev/null
+succeeds "taken back: out of the definition" wait_for 20 not_defined
+like "$(lease_get "$dax" Warnings)" "reset, saved, dumped" "and the lease warns of what would end QEMU"
+virsh --quiet destroy b1
+wait_region 30 "$dax" Use free
+succeeds "the next start is without it" virsh --quiet start b1
+is "$(region_get "$dax" Use)" free "and leases nothing"
+virsh --quiet destroy b1
+
 journal_tail 15
 plan
