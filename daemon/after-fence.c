@@ -175,6 +175,7 @@ static void on_run_done(void *data, int r)
 		.lease = a->lease, .domain = a->domain, .message_id = PML_MESSAGE_AFTER_FENCE};
 
 	a->running = false;
+	a->manager->background--;
 	if (r == 0) {
 		log_full(LOG_NOTICE, &fields, "Domain %s is %s after its memory was taken.",
 			a->domain_name,
@@ -210,9 +211,11 @@ static void after_fence_try(AfterFence *a)
 	}
 	a->virt = a->manager->libvirt_connected ? a->manager->virt : NULL;
 	a->running = true;
+	a->manager->background++;
 	r = exec_submit(a->manager->exec, EXEC_URGENT, NULL, after_fence_run, on_run_done, a);
 	if (r < 0) {
 		a->running = false;
+		a->manager->background--;
 		try_later(a);
 	}
 }
@@ -274,13 +277,13 @@ void after_fence_poke(Manager *m)
 	}
 }
 
-void after_fence_free_all(Manager *m)
+void after_fence_free_all(Manager *m, bool busy)
 {
-	/* One that an executor has is left to the end of the process, as whatever hangs in libvirt
+	/* One that a thread has is left to the end of the process, as whatever hangs in libvirt
 	 * is. */
 	for (AfterFence *a = m->after_fence, *next; a; a = next) {
 		next = a->next;
-		if (!a->running && !a->writing)
+		if (!busy || !a->running)
 			after_fence_free(a);
 	}
 }

@@ -143,6 +143,7 @@ static void look_done(void *userdata, int r)
 	Region *region;
 
 	m->behind->running = false;
+	m->background--;
 	if (r < 0)
 		log_debug("Region %s could not be looked at: %s.", l->region, strerror(-r));
 	else if (manager_find_region(m, l->region, &region) == 0 && can_be_looked_at(region))
@@ -193,8 +194,10 @@ static void next_look(Manager *m)
 	l->host = pml_region_ref(r->host);
 	l->timeout_usec = m->config.proof_timeout_usec;
 	m->behind->running = true;
+	m->background++;
 	if (exec_submit(m->exec, EXEC_WORK, "behind", look_run, look_done, l) < 0) {
 		m->behind->running = false;
+		m->background--;
 		look_free(l);
 	}
 }
@@ -250,11 +253,6 @@ int behind_start(Manager *m)
 		m->config.look_usec, 5 * USEC_PER_SEC, on_pace, m);
 }
 
-bool behind_busy(const Manager *m)
-{
-	return m->behind && m->behind->running;
-}
-
 void behind_stop(Manager *m)
 {
 	if (m->behind)
@@ -304,6 +302,8 @@ static void ask_done(void *userdata, int r)
 	Ask *a = userdata;
 	Lease *l;
 
+	a->manager->background--;
+
 	LIST_FOREACH (l, &a->manager->leases, leases) {
 		if (l->gone || !pml_streq(l->record.domain, a->domain))
 			continue;
@@ -329,6 +329,8 @@ static void ask_pinned(Manager *m, const char *uuid)
 	(void)PML_STRCPY(a->domain, uuid);
 	if (exec_submit(m->exec, EXEC_VIRT, a->domain, ask_run, ask_done, a) < 0)
 		free(a);
+	else
+		m->background++;
 }
 
 void behind_ask_pinned(Manager *m, const char *uuid)

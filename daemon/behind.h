@@ -8,8 +8,6 @@
 /* The clock for it. 0 or negative errno. */
 int behind_start(Manager *m);
 void behind_stop(Manager *m);
-/* A look is being taken. */
-bool behind_busy(const Manager *m);
 /* Something has happened that may have opened a region: all are looked at soon, one by one. */
 void behind_kick(Manager *m);
 /* A device was added to this domain, or libvirt is there again ("": every domain with a lease). */

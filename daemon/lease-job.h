@@ -36,6 +36,7 @@ typedef struct LeaseData {
 	VirtDomain found;
 	char *why;
 	PmlProof *proof;
+	bool moved; /* the device of this alias was other bytes when it was leased */
 	bool has_device;
 	bool mapped;
 } LeaseData;

@@ -86,7 +86,7 @@ Manager *manager_free(Manager *m)
 	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);
 	m->rescan_waiters_next = waiters_call(m->rescan_waiters_next, -ECANCELED);
 	bus_stop(m);
-	after_fence_free_all(m);
+	after_fence_free_all(m, busy);
 	jobs_free(m);
 	while (LIST_FIRST(&m->leases))
 		lease_free(LIST_FIRST(&m->leases));

@@ -135,6 +135,7 @@ struct Manager {
 	struct AfterFence
 		*after_fence; /* machines that libvirt has yet to pause or destroy: after-fence.c */
 	char *managed;	      /* the list for libvirt's hook, as it was written last */
+	unsigned background;  /* looks and calls under way that are no job's */
 	struct Undefine *undefines; /* definitions that libvirt has yet to change: persist.c */
 	struct Behind *behind;
 	struct Grant *grants; /* machines that wait to be started: grant.c */

@@ -30,6 +30,41 @@ static JobNext holders_done(Job *job, int r)
 	return ended(job) ? JOB_FAIL : lease_step_holders_done(job, r);
 }
 
+/* --- reserve --- */
+
+/*
+ * A persistent lease has named the device in the XML after itself: names of devices change with a
+ * boot, and a machine must not start with other bytes than those that it was leased.
+ */
+static int reserve_run(void *userdata)
+{
+	LeaseData *d = userdata;
+	PmlLeaseRecord first;
+	int r;
+
+	if (strncmp(d->rec.alias, PML_ALIAS_PREFIX, strlen(PML_ALIAS_PREFIX)) == 0) {
+		r = pml_ledger_lease(
+			d->manager->ledger, d->rec.alias + strlen(PML_ALIAS_PREFIX), &first);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		d->moved = r == 0 && !pml_extent_equal(&first.extent, &d->rec.extent);
+	}
+	return d->moved ? PML_LEDGER_ILLEGAL : lease_change_run(d);
+}
+
+static JobNext reserve_done(Job *job, int r)
+{
+	const LeaseData *d = job->data;
+	JobNext next = lease_step_write_done(job, r);
+
+	if (d->moved && !d->replaced)
+		job_set_error(job, PML_ERROR_STALE,
+			"%s is another region now than when it was leased to domain %s. Take that memory device out (virsh edit), and "
+			"lease the right one with `pmemlease lease --persistent`.",
+			region_label(d->region), d->rec.domain_name);
+	return next;
+}
+
 /* --- gather: until every region of the machine is reserved --- */
 
 static JobNext gather_prepare(Job *job)
@@ -121,8 +156,8 @@ static const JobStep grant_steps[] = {
 	{.name = "reserve",
 		.prepare = lease_step_reserve_prepare,
 		.where = EXEC_LEDGER,
-		.run = lease_change_run,
-		.done = lease_step_write_done},
+		.run = reserve_run,
+		.done = reserve_done},
 	{.name = "gather", .prepare = gather_prepare, .done = gather_done},
 	{.name = "attaching",
 		.prepare = lease_step_attaching_prepare,

@@ -73,7 +73,7 @@ int recover_region(Region *region);
 
 /* At the daemon's end: forgets what waits for libvirt. A machine that is frozen stays so, which is
  * safe, and is on the disk. */
-void after_fence_free_all(Manager *m);
+void after_fence_free_all(Manager *m, bool busy);
 
 /* Frees region->watches. */
 void op_watches_free(Region *region);

@@ -62,6 +62,7 @@ static void undefine_done(void *userdata, int r)
 	struct Undefine *u = userdata;
 
 	u->running = false;
+	u->manager->background--;
 	if (r == VIRT_UNAVAILABLE || r == VIRT_BUSY) {
 		u->retry_usec = u->retry_usec ? u->retry_usec * 2 : RETRY_MIN_USEC;
 		if (u->retry_usec > RETRY_MAX_USEC)
@@ -89,6 +90,7 @@ static void undefine_try(struct Undefine *u)
 		return;
 	}
 	u->running = true;
+	u->manager->background++;
 }
 
 void persist_remove(const Region *region, const PmlLeaseRecord *rec)

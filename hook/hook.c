@@ -21,6 +21,9 @@
 
 /* Longer than all bounds of a grant in the daemon together (daemon/config.c: 20 + 10 + 5 s). */
 #define CALL_USEC (45 * USEC_PER_SEC)
+/* For a machine without a managed device, as far as is known here: a daemon that hangs must not
+ * keep all others from starting. */
+#define CALL_OTHERS_USEC (5 * USEC_PER_SEC)
 
 /* libvirt's operations in which failing keeps the machine from coming to be. In the others a
  * failure is ignored, or, in `started`, kills what runs; in `reconnect` it would kill a machine
@@ -155,14 +158,16 @@ static bool is_nobody(const sd_bus_error *e)
 }
 
 /* Tests make it shorter. */
-static uint64_t call_usec(void)
+static uint64_t call_usec(bool managed)
 {
 	const char *sec = secure_getenv("PMEMLEASE_HOOK_TIMEOUT_SEC");
 
-	return sec ? strtoul(sec, NULL, 10) * USEC_PER_SEC : CALL_USEC;
+	if (sec)
+		return strtoul(sec, NULL, 10) * USEC_PER_SEC;
+	return managed ? CALL_USEC : CALL_OTHERS_USEC;
 }
 
-static Answer ask(const char *domain, const char *xml, const char *op, bool activate)
+static Answer ask(const char *domain, const char *xml, const char *op, bool managed)
 {
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
@@ -174,12 +179,12 @@ static Answer ask(const char *domain, const char *xml, const char *op, bool acti
 		r = sd_bus_message_new_method_call(
 			bus, &call, PML_BUS_NAME, PML_BUS_PATH, PML_IF_MANAGER, "Grant");
 	if (r >= 0)
-		r = sd_bus_message_set_auto_start(call, activate);
+		r = sd_bus_message_set_auto_start(call, managed && may_refuse(op));
 	if (r >= 0)
 		r = sd_bus_message_append(call, "ss", xml, op);
 	if (r < 0)
 		return ANSWER_NONE;
-	r = sd_bus_call(bus, call, call_usec(), &error, &reply);
+	r = sd_bus_call(bus, call, call_usec(managed), &error, &reply);
 	if (r >= 0)
 		return ANSWER_YES;
 	if (!sd_bus_error_is_set(&error) || is_nobody(&error))
@@ -211,7 +216,7 @@ static int decide(const char *domain, const char *op, const char *xml)
 		start_domain_clear(&d);
 		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
-	switch (ask(domain, xml, op, device && may_refuse(op))) {
+	switch (ask(domain, xml, op, device != NULL)) {
 	case ANSWER_YES:
 		break;
 	case ANSWER_NO:

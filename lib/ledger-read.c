@@ -222,6 +222,16 @@ int pml_ledger_extents(PmlLedger *l, PmlExtentRecord **ret, size_t *ret_n)
 	return 0;
 }
 
+int pml_ledger_lease(PmlLedger *l, const char *id, PmlLeaseRecord *ret)
+{
+	LeaseRow row;
+	int r = ledger_get_lease(l, id, &row);
+
+	if (r == 0)
+		*ret = row.rec;
+	return r;
+}
+
 int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, char **ret_json)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;

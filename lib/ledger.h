@@ -180,6 +180,8 @@ int pml_ledger_apply(PmlLedger *l, const PmlTxn *t, char **ret_why);
 /* --- reading; arrays are malloc-ed and the caller's (NULL when empty). 0 or negative errno;
  * -EUCLEAN: the file is damaged --- */
 int pml_ledger_leases(PmlLedger *l, bool with_released, PmlLeaseRecord **ret, size_t *ret_n);
+/* One lease, released ones too; -ENOENT. */
+int pml_ledger_lease(PmlLedger *l, const char *id, PmlLeaseRecord *ret);
 int pml_ledger_extents(PmlLedger *l, PmlExtentRecord **ret, size_t *ret_n);
 /* The newest proof of a lease, or of a region where lease_id is NULL. 0 and malloc-ed JSON, or
  * -ENOENT. */

@@ -37,7 +37,7 @@ static _unused_ void stop(void)
 
 	/* What runs in a thread when the daemon ends is left to the process's end, which ASan would
 	 * call a leak. */
-	while ((m->jobs || m->rescan_running || m->n_applies > 0 || behind_busy(m)) &&
+	while ((m->jobs || m->rescan_running || m->n_applies > 0 || m->background) &&
 		pml_now_usec(CLOCK_MONOTONIC) < end)
 		(void)sd_event_run(event, 10 * USEC_PER_MSEC);
 	m = manager_free(m);

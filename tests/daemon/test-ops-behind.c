@@ -27,7 +27,7 @@ static bool obstacle(const char *word)
 
 static bool is_calm(void)
 {
-	return !behind_busy(m) && !m->jobs && !m->rescan_running;
+	return !m->background && !m->jobs && !m->rescan_running;
 }
 
 /* A domain gets the region with virsh, whose event tells; its end is heard. */

@@ -360,6 +360,34 @@ static void test_persistent(void **state)
 	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
 }
 
+/* The name in the definition means other bytes since the last boot. */
+static void test_renamed(void **state)
+{
+	PmlLeaseRecord rec = {.state = PML_LEASE_RESERVED, .extent = region()->extent};
+	char xml[2048];
+	PmlTxn *txn = pml_txn_new("test");
+
+	before();
+	rec.extent.start_bytes += 1ULL << 40;
+	assert_int_equal(lease_new_id(rec.id), 0);
+	(void)PML_STRCPY(rec.region, "elsewhere");
+	(void)PML_STRCPY(rec.region_name, "dax0.0");
+	(void)PML_STRCPY(rec.domain, WORLD_A);
+	(void)PML_STRCPY(rec.owner, WORLD_A);
+	assert_int_equal(pml_txn_lease_new(txn, &rec), 0);
+	assert_int_equal(
+		pml_txn_use_step(txn, "elsewhere", &rec.extent, PML_USE_EV_LEASE, NULL), 0);
+	assert_int_equal(pml_ledger_apply(m->ledger, txn, NULL), 0);
+	pml_txn_free(txn);
+
+	(void)snprintf(xml, sizeof(xml),
+		A_WITH(NVDIMM_XML("/dev/full", "65536", "<alias name='ua-pmemlease-%s'/>")),
+		rec.id);
+	denied(xml, "prepare", PML_ERROR_STALE, "another region");
+	UNTIL(is_free());
+	granted(XML_OURS, "prepare");
+}
+
 static void test_two_at_once(void **state)
 {
 	before();
@@ -382,6 +410,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_taken_back_while_starting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart_while_starting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_renamed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_persistent, setup, teardown),
 	};
 	int r;
