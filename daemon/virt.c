@@ -18,7 +18,19 @@
 
 #define BORROW_USEC (10 * USEC_PER_SEC)
 #define SPARES	    3 /* calls that can begin at once */
-#define THREADS	    2
+#define REST_USEC                                                                                  \
+	(10 * USEC_PER_SEC) /* since its last call, until one that is watched is replaced */
+#define THREADS 2
+
+/*
+ * A connection that is ready for a call. Keepalive is what wakes an idle daemon, so it begins with
+ * the first call; libvirt cannot end and begin it again (rpc/virkeepalive.c virKeepAliveStart()),
+ * so that a connection with it is replaced when nobody has wanted it for a while.
+ */
+typedef struct Spare {
+	virConnectPtr conn;
+	uint64_t watched_until_usec; /* CLOCK_MONOTONIC; 0: keepalive has not begun */
+} Spare;
 
 struct Virt {
 	pthread_mutex_t lock; /* of everything below that changes */
@@ -31,7 +43,7 @@ struct Virt {
 	void *data;
 	virConnectPtr conn;  /* the events'; NULL while not connected */
 	uint64_t generation; /* counts those */
-	virConnectPtr spare[SPARES];
+	Spare spare[SPARES];
 	size_t n_spare;
 	int callbacks[4]; /* of the thread that keeps conn: registrations, -1 for none */
 };
@@ -286,17 +298,18 @@ static void events_close(Virt *v, virConnectPtr conn)
 	(void)virConnectClose(conn);
 }
 
-static virConnectPtr open_conn(Virt *v)
+/* Begins keepalive; asks nobody. False: the connection is of no use. */
+static bool watch_conn(virConnectPtr conn, int interval_sec)
 {
-	virConnectPtr conn = virConnectOpen(v->uri);
+	return virConnectSetKeepAlive(conn, interval_sec, VIRT_KEEPALIVE_COUNT) >= 0 ||
+	       tolerable(conn);
+}
 
-	if (!conn)
-		return NULL;
-	if (virConnectSetKeepAlive(conn, VIRT_KEEPALIVE_INTERVAL_SEC, VIRT_KEEPALIVE_COUNT) >= 0 ||
-		tolerable(conn))
-		return conn;
+/* A daemon that hangs does not answer this either. */
+static void close_conn(virConnectPtr conn)
+{
+	(void)virConnectSetKeepAlive(conn, VIRT_KEEPALIVE_INTERVAL_SEC, VIRT_KEEPALIVE_COUNT);
 	(void)virConnectClose(conn);
-	return NULL;
 }
 
 /* Returns when the connection is lost or the Virt is freed. */
@@ -350,13 +363,39 @@ static bool back_off(Virt *v, uint64_t *delay_usec)
 
 /* --- the calls' connections --- */
 
-/* One that is ready for a call; NULL: none. */
+/* One that is ready for a call, the one that was used last; NULL: none. */
 static virConnectPtr take_spare_locked(Virt *v)
 {
 	if (v->n_spare == 0)
 		return NULL;
 	(void)pthread_cond_broadcast(&v->changed);
-	return v->spare[--v->n_spare];
+	return v->spare[--v->n_spare].conn;
+}
+
+/* When the first of those that are watched is to be replaced; UINT64_MAX: there is none. */
+static uint64_t next_rest_locked(const Virt *v, size_t *ret)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (size_t i = 0; i < v->n_spare; i++)
+		if (v->spare[i].watched_until_usec != 0 && v->spare[i].watched_until_usec < next) {
+			next = v->spare[i].watched_until_usec;
+			*ret = i;
+		}
+	return next;
+}
+
+/* One that has rested for long enough; NULL: none. */
+static virConnectPtr take_rested_locked(Virt *v)
+{
+	virConnectPtr conn;
+	size_t i = 0;
+
+	if (next_rest_locked(v, &i) > pml_now_usec(CLOCK_MONOTONIC))
+		return NULL;
+	conn = v->spare[i].conn;
+	memmove(&v->spare[i], &v->spare[i + 1], (--v->n_spare - i) * sizeof(v->spare[0]));
+	return conn;
 }
 
 /* Those of a lost connection's time. None is added until there is a new one. */
@@ -369,7 +408,7 @@ static void drop_spares(Virt *v)
 		conn = take_spare_locked(v);
 		(void)pthread_mutex_unlock(&v->lock);
 		if (conn)
-			(void)virConnectClose(conn);
+			close_conn(conn);
 	} while (conn);
 }
 
@@ -380,11 +419,11 @@ static void *keep_events(void *data)
 
 	do {
 		uint64_t since = pml_now_usec(CLOCK_MONOTONIC);
-		virConnectPtr conn = open_conn(v);
+		virConnectPtr conn = virConnectOpen(v->uri);
 
 		if (!conn)
 			continue;
-		if (events_register(v, conn))
+		if (watch_conn(conn, VIRT_EVENTS_KEEPALIVE_SEC) && events_register(v, conn))
 			events_serve(v, conn);
 		events_close(v, conn);
 		drop_spares(v);
@@ -397,29 +436,46 @@ static void *keep_events(void *data)
 }
 
 /* Keeps it if it is of use, else closes it: which can take as long as keepalive does. */
-static void give_spare(Virt *v, virConnectPtr conn, uint64_t generation)
+static void give_spare(Virt *v, virConnectPtr conn, bool watched, uint64_t generation)
 {
+	uint64_t until = watched ? pml_now_usec(CLOCK_MONOTONIC) + REST_USEC : 0;
 	bool alive = virConnectIsAlive(conn) != 0;
 
 	(void)pthread_mutex_lock(&v->lock);
 	if (alive && v->conn && v->generation == generation && !v->stopped && v->n_spare < SPARES) {
-		v->spare[v->n_spare++] = conn;
+		v->spare[v->n_spare++] = (Spare){.conn = conn, .watched_until_usec = until};
 		conn = NULL;
 		(void)pthread_cond_broadcast(&v->changed);
 	}
 	(void)pthread_mutex_unlock(&v->lock);
 	if (conn)
-		(void)virConnectClose(conn);
+		close_conn(conn);
 }
 
-/* Waits until one is wanted; false: the Virt is freed. */
-static bool spare_wanted(Virt *v, uint64_t *ret_generation)
+static void wait_for_rest_locked(Virt *v)
+{
+	uint64_t now = pml_now_usec(CLOCK_MONOTONIC), next;
+	struct timespec until;
+	size_t i;
+
+	next = next_rest_locked(v, &i);
+	if (next == UINT64_MAX) {
+		(void)pthread_cond_wait(&v->changed, &v->lock);
+		return;
+	}
+	until = from_now(next > now ? next - now : 0);
+	(void)pthread_cond_timedwait(&v->changed, &v->lock, &until);
+}
+
+/* Waits until one is wanted, or *ret_rested is to be closed; false: the Virt is freed. */
+static bool spare_wanted(Virt *v, virConnectPtr *ret_rested, uint64_t *ret_generation)
 {
 	bool wanted;
 
 	(void)pthread_mutex_lock(&v->lock);
-	while (!v->stopped && (!v->conn || v->n_spare == SPARES))
-		(void)pthread_cond_wait(&v->changed, &v->lock);
+	while (!(*ret_rested = take_rested_locked(v)) && !v->stopped &&
+		(!v->conn || v->n_spare == SPARES))
+		wait_for_rest_locked(v);
 	*ret_generation = v->generation;
 	wanted = !v->stopped;
 	(void)pthread_mutex_unlock(&v->lock);
@@ -430,17 +486,23 @@ static void *keep_spares(void *data)
 {
 	Virt *v = data;
 	uint64_t generation, delay = BACKOFF_MIN_USEC;
+	virConnectPtr conn, rested = NULL;
 
-	while (spare_wanted(v, &generation)) {
-		virConnectPtr conn = open_conn(v);
-
+	while (spare_wanted(v, &rested, &generation)) {
+		if (rested) {
+			close_conn(rested);
+			continue;
+		}
+		conn = virConnectOpen(v->uri);
 		if (conn) {
-			give_spare(v, conn, generation);
+			give_spare(v, conn, false, generation);
 			delay = BACKOFF_MIN_USEC;
 		} else {
 			(void)back_off(v, &delay);
 		}
 	}
+	if (rested)
+		close_conn(rested);
 	virt_unref(v);
 	return NULL;
 }
@@ -463,6 +525,11 @@ bool virt_borrow(Virt *v, VirtLoan *ret)
 	if (conn)
 		v->refs++;
 	(void)pthread_mutex_unlock(&v->lock);
+	if (conn && !watch_conn(conn, VIRT_KEEPALIVE_INTERVAL_SEC)) {
+		(void)virConnectClose(conn);
+		virt_unref(v);
+		conn = NULL;
+	}
 	if (!conn) {
 		/* Connected, but no further connection can be made: as good as not. */
 		lose(v, generation);
@@ -481,7 +548,7 @@ void virt_return(VirtLoan *loan)
 {
 	if (!loan->virt)
 		return;
-	give_spare(loan->virt, loan->conn, loan->generation);
+	give_spare(loan->virt, loan->conn, true, loan->generation);
 	virt_unref(loan->virt);
 	*loan = (VirtLoan){0};
 }

@@ -22,6 +22,9 @@
 
 #define VIRT_KEEPALIVE_INTERVAL_SEC 2
 #define VIRT_KEEPALIVE_COUNT	    3
+/* Of the connection that only brings events: libvirt's end is seen at once, that it hangs by the
+ * next call, and by this if there is none. */
+#define VIRT_EVENTS_KEEPALIVE_SEC 120
 
 typedef struct Virt Virt;
 
