@@ -53,6 +53,8 @@ static int lease_message(sd_bus *bus, const Options *o, char *const *args, sd_bu
 		r = append_option(*ret, "after-fence", o->after_fence);
 	if (r >= 0 && o->persistent)
 		r = sd_bus_message_append(*ret, "{sv}", "persistent", "b", 1);
+	if (r >= 0)
+		r = append_option(*ret, "consent", o->allow_destroy ? "destroy" : NULL);
 	return r < 0 ? r : sd_bus_message_close_container(*ret);
 }
 

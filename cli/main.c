@@ -23,8 +23,9 @@ static const Verb verbs[] = {
 	{"history", "[REGION|LEASE]", 0, 1, OPT_LINES, verb_history, "what happened, oldest first"},
 	{"monitor", "", 0, 0, OPT_BYTES, verb_monitor, "what happens from now on, until Ctrl-C"},
 	{"lease", "REGION DOMAIN", 2, 2,
-		OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_PERSISTENT | OPT_NO_WAIT, verb_lease,
-		"lend a region to a running domain"},
+		OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_PERSISTENT | OPT_ALLOW_DESTROY |
+			OPT_NO_WAIT,
+		verb_lease, "lend a region to a running domain"},
 	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_NO_WAIT | OPT_BYTES, verb_release,
 		"the tenant gives it back"},
 	{"evict", "REGION", 1, 1,
@@ -57,6 +58,7 @@ enum {
 	ARG_REASON,
 	ARG_JSON,
 	ARG_NO_LEGEND,
+	ARG_ALLOW_DESTROY,
 	ARG_NO_WAIT,
 	ARG_BYTES,
 	ARG_NO_ASK_PASSWORD,
@@ -70,6 +72,7 @@ static const struct option long_options[] = {
 	{"deadline", required_argument, NULL, ARG_DEADLINE},
 	{"persistent", no_argument, NULL, ARG_PERSISTENT},
 	{"keep-offline", no_argument, NULL, ARG_KEEP_OFFLINE},
+	{"allow-destroy", no_argument, NULL, ARG_ALLOW_DESTROY},
 	{"discard", required_argument, NULL, ARG_DISCARD},
 	{"reason", required_argument, NULL, ARG_REASON},
 	{"lines", required_argument, NULL, 'n'},
@@ -95,6 +98,7 @@ static const struct {
 	{OPT_DEADLINE, "--deadline"},
 	{OPT_KEEP_OFFLINE, "--keep-offline"},
 	{OPT_PERSISTENT, "--persistent"},
+	{OPT_ALLOW_DESTROY, "--allow-destroy"},
 	{OPT_DISCARD, "--discard"},
 	{OPT_REASON, "--reason"},
 	{OPT_LINES, "--lines"},
@@ -120,6 +124,8 @@ static void help(void)
 	     "  --after-fence=pause|destroy\n"
 	     "                           lease, evict: what becomes of a guest that did not let go\n"
 	     "  --persistent             lease: the next start of the domain has it, too\n"
+	     "  --allow-destroy          lease: taking it back may destroy the domain; a block device\n"
+	     "                           wants that\n"
 	     "  --deadline=SPAN          evict, release: how long the guest has: 0, 500ms, 5s,\n"
 	     "                           2min, 1h (the configuration's, 30s)\n"
 	     "  --keep-offline           evict: leave it unbound until readmit\n"
@@ -199,6 +205,10 @@ static int parse_option(Options *o, int c)
 	case ARG_KEEP_OFFLINE:
 		o->keep_offline = true;
 		o->given |= OPT_KEEP_OFFLINE;
+		return 0;
+	case ARG_ALLOW_DESTROY:
+		o->allow_destroy = true;
+		o->given |= OPT_ALLOW_DESTROY;
 		return 0;
 	case ARG_DISCARD:
 		o->discard = optarg;

@@ -35,6 +35,7 @@ typedef enum OptionBit {
 	OPT_NO_WAIT = 1 << 8,
 	OPT_BYTES = 1 << 9,
 	OPT_PERSISTENT = 1 << 10,
+	OPT_ALLOW_DESTROY = 1 << 11,
 } OptionBit;
 
 typedef struct Options {
@@ -45,6 +46,7 @@ typedef struct Options {
 	bool no_ask_password;
 	bool keep_offline;
 	bool persistent;
+	bool allow_destroy;
 	const char *host;
 	const char *owner;
 	const char *on_end;

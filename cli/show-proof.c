@@ -78,6 +78,14 @@ static void show_references(FILE *f, struct json_object *proof)
 	struct json_object *refs, *unexplained;
 	uint64_t total, rest;
 
+	if (json_object_object_get_ex(proof, "cached_bytes", &refs)) {
+		fprintf(f, "%18s: ", "Page cache");
+		if (json_object_is_type(refs, json_type_int))
+			fprintf(f, "%" PRIu64 " bytes left\n", json_object_get_uint64(refs));
+		else
+			fputs("could not be dropped\n", f);
+		return;
+	}
 	if (!json_object_object_get_ex(proof, "module_refs", &refs))
 		return;
 	fprintf(f, "%18s: ", "Module references");

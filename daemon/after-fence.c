@@ -252,6 +252,70 @@ int after_fence_begin(Manager *m, const PmlLeaseRecord *rec, bool frozen)
 	return 0;
 }
 
+/* --- the rung destroy: one question, whose answer is the end of the process --- */
+
+typedef struct Destroy {
+	struct Destroy *next;
+	Manager *manager;
+	const VirtOps *ops;
+	Virt *virt;
+	char domain[PML_ID_MAX];
+} Destroy;
+
+static void destroy_free(Destroy *d)
+{
+	d->manager->background--;
+	for (Destroy **p = &d->manager->destroys; *p; p = &(*p)->next)
+		if (*p == d) {
+			*p = d->next;
+			break;
+		}
+	free(d);
+}
+
+static int destroy_run(void *data)
+{
+	Destroy *d = data;
+	char *why = NULL;
+	int r = d->ops->destroy(d->virt, d->domain, &why);
+
+	free(why);
+	return r;
+}
+
+static void destroy_done(void *data, int r)
+{
+	Destroy *d = data;
+
+	if (r != 0)
+		log_full(LOG_WARNING, &(LogFields){.domain = d->domain},
+			"libvirt did not destroy domain %s; its process was killed.", d->domain);
+	destroy_free(d);
+}
+
+int after_fence_destroy(Manager *m, const PmlLeaseRecord *rec)
+{
+	Destroy *d;
+	int r;
+
+	if (!m->libvirt_connected || !m->virt)
+		return -ENOTCONN;
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->manager = m;
+	d->ops = m->virt_ops;
+	d->virt = m->virt;
+	d->next = m->destroys;
+	m->destroys = d;
+	m->background++;
+	(void)PML_STRCPY(d->domain, rec->domain);
+	r = exec_submit(m->exec, EXEC_URGENT, NULL, destroy_run, destroy_done, d);
+	if (r < 0)
+		destroy_free(d);
+	return r;
+}
+
 void after_fence_retry(Manager *m)
 {
 	for (AfterFence *a = m->after_fence, *next; a; a = next) {
@@ -279,6 +343,8 @@ void after_fence_poke(Manager *m)
 
 void after_fence_free_all(Manager *m, bool busy)
 {
+	while (!busy && m->destroys)
+		destroy_free(m->destroys);
 	/* One that a thread has is left to the end of the process, as whatever hangs in libvirt
 	 * is. */
 	for (AfterFence *a = m->after_fence, *next; a; a = next) {

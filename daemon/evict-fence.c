@@ -15,6 +15,8 @@
 /* How long a machine may be looked for whose process was never learnt (its attach was still going
  * on). */
 #define FIND_MACHINE_USEC USEC_PER_SEC
+/* How long libvirt has to end a machine before it is killed. */
+#define ASK_DESTROY_USEC (2 * USEC_PER_SEC)
 
 int evict_mark_run(void *userdata)
 {
@@ -99,9 +101,12 @@ int evict_fence_run(void *userdata)
 		.region = d->host,
 		.dax = d->manager->dax,
 		.machine_cgroup = cgroup,
+		.machine_pidfd = pidfd,
+		.ask_timeout_usec = d->asked ? ASK_DESTROY_USEC : 0,
 		.freeze_timeout_usec = d->freeze_timeout_usec,
 	};
 	d->fence_r = pml_fence_run(&req, &d->fence);
+	d->vmm_gone = d->vmm_gone || d->fence.destroyed;
 	return d->fence_r;
 }
 
@@ -128,7 +133,7 @@ static bool proof_suffices(const EvictData *d, const PmlProof *proof)
 
 static void fence_again(EvictData *d)
 {
-	PmlFenceRequest req = {.region = d->host, .dax = d->manager->dax};
+	PmlFenceRequest req = {.region = d->host, .dax = d->manager->dax, .machine_pidfd = -EBADF};
 	PmlFenceResult result;
 
 	/* The machine stays as the first fence left it. */

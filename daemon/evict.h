@@ -41,6 +41,7 @@ typedef struct EvictData {
 	PmlProof *proof;
 	char *proof_json;
 	bool proved;
+	bool asked; /* libvirt is asked to destroy the domain */
 	bool vmm_gone;
 } EvictData;
 

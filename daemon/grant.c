@@ -171,6 +171,12 @@ static int check_device(const Grant *g, const Item *i, OpError *err)
 		return op_error(err, PML_ERROR_INVALID,
 			"The domain names region %s twice. Take one of the two memory devices out.",
 			name);
+	if (pml_region_kind(region->host) == PML_KIND_BDEV)
+		return op_error(err, PML_ERROR_NO_FENCE,
+			"Region %s is a block device, which can be taken back only by destroying its domain, and a "
+			"domain's XML cannot consent to that. Take it out, and lease it to the running domain with "
+			"pmemlease lease --allow-destroy.",
+			name);
 	/* Other names may mean another device when QEMU opens them. */
 	if (pml_region_kind(region->host) == PML_KIND_DEVDAX && !pml_streq(path, dev->path))
 		return op_error(err, PML_ERROR_INVALID,

@@ -18,6 +18,7 @@ LeaseData *lease_data_new(Manager *m, Region *region)
 		return NULL;
 	d->manager = m;
 	d->region = region;
+	d->claim_fd = -EBADF;
 	d->dax = m->dax;
 	d->ops = m->virt_ops;
 	d->virt = m->virt;
@@ -35,6 +36,7 @@ void lease_data_free(void *userdata)
 	sd_event_source_disable_unref(d->timer);
 	pml_region_unref(d->host);
 	pml_proof_free(d->proof);
+	closep(&d->claim_fd);
 	free(d->why);
 	free(d);
 }
@@ -46,6 +48,29 @@ int lease_change_run(void *userdata)
 	return ledger_change_run(&d->change);
 }
 
+static bool is_block(const PmlRegion *host)
+{
+	return pml_region_kind(host) == PML_KIND_BDEV;
+}
+
+void lease_take_claim(Job *job)
+{
+	LeaseData *d = job->data;
+
+	if (d->claim_fd < 0 || !job->lease)
+		return;
+	closep(&job->lease->claim_fd);
+	job->lease->claim_fd = TAKE_FD(d->claim_fd);
+}
+
+/* 0: claimed, or of a kind that needs none; -EBUSY: the host uses it. */
+static int claim(LeaseData *d)
+{
+	if (!is_block(d->host) || !d->dax->claim || d->claim_fd >= 0)
+		return 0;
+	return d->dax->claim(d->dax->userdata, d->host, &d->claim_fd);
+}
+
 int lease_node_check(const LeaseData *d)
 {
 	PmlBinding binding;
@@ -55,8 +80,11 @@ int lease_node_check(const LeaseData *d)
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
 	if (r < 0)
 		return r;
-	if (binding != PML_BINDING_DEVICE_DAX)
+	if (binding != PML_BINDING_DEVICE_DAX && binding != PML_BINDING_BLOCK)
 		return -ENXIO;
+	/* Looked at by the open() of it. */
+	if (is_block(d->host))
+		return 0;
 	/* libvirt opens by path: not through a symbolic link that somebody put there, nor a node
 	 * that means another device. */
 	if (lstat(pml_region_path(d->host), &st) < 0)
@@ -77,8 +105,15 @@ int lease_holders_run(void *userdata)
 		return r;
 	/* Every open file of a device-dax device, and every mapping by its file, is a reference.
 	 * Where there is none at all, nobody has this one either. */
-	if (d->dax->module_refs(d->dax->userdata, &refs, &per_file) == 0 && refs == 0)
+	if (!is_block(d->host) && d->dax->module_refs(d->dax->userdata, &refs, &per_file) == 0 &&
+		refs == 0)
 		return 0;
+	/* Before the look, so that nobody comes in between. */
+	if (d->claims) {
+		r = claim(d);
+		if (r < 0)
+			return r;
+	}
 	d->proof = pml_proof_free(d->proof);
 	r = op_prove(d->manager, d->host, "none", false, d->proof_timeout_usec, &d->proof);
 	if (r < 0)
@@ -96,6 +131,12 @@ int lease_check_run(void *userdata)
 	d->mapped = false;
 	if (!d->host)
 		return -ENODEV;
+	/* After a restart of the daemon. Who took the device meanwhile is seen by nobody's
+	 * exclusion: the machine keeps it, and the operator hears of it. */
+	if (d->checked_active && claim(d) < 0)
+		log_full(LOG_WARNING, &(LogFields){.lease = d->rec.id, .region = d->rec.region},
+			"%s is lent, and could not be claimed again: the host may be using it.",
+			pml_region_path(d->host));
 	d->proof = pml_proof_free(d->proof);
 	r = op_find_holders(d->manager, d->host, d->rec.domain, d->proof_timeout_usec, &d->proof);
 	if (r < 0)

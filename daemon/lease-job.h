@@ -39,6 +39,8 @@ typedef struct LeaseData {
 	bool moved; /* the device of this alias was other bytes when it was leased */
 	bool has_device;
 	bool mapped;
+	bool claims;  /* the step holders claims it, too */
+	int claim_fd; /* of a block device; -EBADF; becomes the lease's */
 } LeaseData;
 
 /* Steps that op_grant_kind has in common with op_lease_kind: op-lease.c. */
@@ -65,6 +67,8 @@ void lease_data_free(void *data);
 /* EXEC_WORK: what is really mapped, and by whom; fills vmm_pid, vmm_start, vmm_cgroup and `mapped`.
  */
 int lease_check_run(void *data);
+/* Main thread: what the run claimed is the lease's from here on. */
+void lease_take_claim(Job *job);
 /* EXEC_WORK: nobody holds the region, and its node is the device that was scanned. 0, 1: held;
  * negative errno. */
 int lease_holders_run(void *data);

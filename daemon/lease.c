@@ -28,6 +28,7 @@ int lease_new(Manager *m, Region *region, const PmlLeaseRecord *record, bool rec
 	l->record = *record;
 	l->recorded = recorded;
 	l->region = region;
+	l->claim_fd = -EBADF;
 	r = sd_bus_path_encode(PML_PATH_LEASE, record->id, &l->path);
 	if (r < 0) {
 		free(l);
@@ -52,6 +53,7 @@ Lease *lease_free(Lease *l)
 		l->region->lease = NULL;
 	LIST_REMOVE(l, leases);
 	sd_event_source_disable_unref(l->deadline);
+	closep(&l->claim_fd);
 	free(l->path);
 	free(l->pinned);
 	free(l->unpersisted);

@@ -97,13 +97,15 @@ void manager_changed(Manager *m)
 static int lease_found(
 	Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
 {
-	const char *region_name, *domain, *owner = NULL, *on_end = NULL, *after_fence = NULL;
+	const char *region_name, *domain, *owner = NULL, *on_end = NULL, *after_fence = NULL,
+					  *consent = NULL;
 	bool persistent = false;
 	const BusOption options[] = {
 		{"persistent", BUS_OPTION_BOOL, &persistent},
 		{"owner", BUS_OPTION_STRING, &owner},
 		{"on-end", BUS_OPTION_STRING, &on_end},
 		{"after-fence", BUS_OPTION_STRING, &after_fence},
+		{"consent", BUS_OPTION_STRING, &consent},
 		{},
 	};
 	PmlAfterFence after_fence_policy = m->config.after_fence;
@@ -134,12 +136,19 @@ static int lease_found(
 	if (r >= 0 && persistent && owner)
 		r = bus_error(error, PML_ERROR_INVALID,
 			"A persistent lease is of the domain's own data: leave the owner out.");
+	if (r >= 0 && consent && strcmp(consent, "destroy") != 0)
+		r = bus_error(error, PML_ERROR_INVALID,
+			"The option consent is \"destroy\", or left out.");
 	if (r < 0)
 		return r;
 	if (!region)
 		return -ENOENT;
-	r = op_lease_start(m, region, domain, owner, on_end_policy, after_fence_policy, uid, &lease,
-		&job, &err);
+	/* At the next start nobody could be asked for the consent. */
+	if (persistent && region->host && pml_region_kind(region->host) == PML_KIND_BDEV)
+		return bus_error(error, PML_ERROR_NO_FENCE,
+			"A block device is not leased for the next start, too: leave persistent out.");
+	r = op_lease_start(m, region, domain, owner, on_end_policy, after_fence_policy,
+		consent != NULL, uid, &lease, &job, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);
 	if (persistent)

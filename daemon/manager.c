@@ -10,6 +10,7 @@
 #include "ops.h"
 #include "uevent.h"
 #include "util.h"
+#include "wanted.h"
 
 typedef struct RescanWaiter {
 	struct RescanWaiter *next;
@@ -37,7 +38,7 @@ int manager_new(sd_event *event, const Config *config, Manager **ret)
 	if (!m)
 		return -ENOMEM;
 	m->event = sd_event_ref(event);
-	m->dax = &pml_dax_ops;
+	m->dax = &pml_device_ops;
 	m->scan = pml_inventory_scan;
 	m->marks_fd = -EBADF;
 	m->uevent_fd = -EBADF;
@@ -166,14 +167,30 @@ Lease *manager_find_lease(Manager *m, const char *id)
 typedef struct Scan {
 	Manager *manager;
 	int (*scan)(PmlInventory **ret);
+	Wanted wanted;
 	PmlInventory *inventory;
 } Scan;
+
+static int scan_host(int (*scan)(PmlInventory **ret), const Wanted *wanted, PmlInventory **ret)
+{
+	PmlInventory *inv = NULL;
+	int r;
+
+	r = scan(&inv);
+	if (r >= 0)
+		r = wanted_scan(wanted, inv);
+	if (r < 0)
+		pml_inventory_free(inv);
+	else
+		*ret = inv;
+	return r;
+}
 
 static int scan_run(void *userdata)
 {
 	Scan *s = userdata;
 
-	return s->scan(&s->inventory);
+	return scan_host(s->scan, &s->wanted, &s->inventory);
 }
 
 /*
@@ -202,6 +219,10 @@ static void regions_react(Manager *m)
 		/* One that comes back is bound by the kernel, as at a boot. */
 		r->was_offline = region_is_kept_offline(r) && !r->returned &&
 				 (r->was_offline || r->presence == PML_PRESENCE_OFFLINE);
+		if (lent && r->presence == PML_PRESENCE_ONLINE && region_is_cut(r)) {
+			manager_region_lost(r);
+			continue;
+		}
 		if (lent && r->presence != PML_PRESENCE_ONLINE && !r->job)
 			log_full(LOG_WARNING,
 				&(LogFields){.lease = r->lease->record.id,
@@ -246,6 +267,7 @@ static void scan_done(void *userdata, int r)
 	m->rescan_running = false;
 	if (r >= 0)
 		r = take_inventory(m, s->inventory, false);
+	wanted_clear(&s->wanted);
 	free(s);
 	if (r < 0)
 		log_error("Cannot scan the host: %s.", strerror(-r));
@@ -270,8 +292,11 @@ static int scan_begin(Manager *m)
 		return -ENOMEM;
 	s->manager = m;
 	s->scan = m->scan;
-	r = exec_submit(m->exec, EXEC_WORK, "scan", scan_run, scan_done, s);
+	r = wanted_new(m, &s->wanted);
+	if (r >= 0)
+		r = exec_submit(m->exec, EXEC_WORK, "scan", scan_run, scan_done, s);
 	if (r < 0) {
+		wanted_clear(&s->wanted);
 		free(s);
 		return r;
 	}
@@ -364,6 +389,7 @@ static int load(Manager *m)
 	PmlInventory *inv = NULL;
 	PmlHistoryRecord *last = NULL;
 	size_t n = 0;
+	Wanted wanted;
 	int r;
 
 	/* What is older, an earlier daemon has told the journal. */
@@ -378,7 +404,11 @@ static int load(Manager *m)
 	ledger_change_clear(&change);
 	if (r < 0)
 		return r;
-	r = m->scan(&inv);
+	r = wanted_new(m, &wanted);
+	if (r < 0)
+		return r;
+	r = scan_host(m->scan, &wanted, &inv);
+	wanted_clear(&wanted);
 	if (r < 0) {
 		log_error("Cannot scan the host: %s.", strerror(-r));
 		return r;

@@ -60,6 +60,7 @@ struct Region {
 	bool changed;		 /* to be told on the bus: announce.c */
 	bool presence_moved;	 /* by the last scan */
 	bool returned;		 /* by the last scan: it was missing before */
+	bool replaced;		 /* while lent: the block device is another one with its name */
 };
 
 /* What people call a region: its device's name; its id where it never had one. */
@@ -71,7 +72,9 @@ static inline const char *region_label(const Region *r)
 /* Offline until somebody brings it back by name. */
 static inline bool region_is_kept_offline(const Region *r)
 {
-	return !r->lease && r->record.use == PML_USE_EVICTED && r->record.reason[0];
+	/* A block device has no driver that could be taken from it: the ledger alone keeps it. */
+	return !r->lease && r->record.use == PML_USE_EVICTED && r->record.reason[0] &&
+	       !(r->host && pml_region_kind(r->host) == PML_KIND_BDEV);
 }
 
 struct Lease {
@@ -91,6 +94,7 @@ struct Lease {
 	bool start_over; /* libvirt has said that the machine's process is gone: nothing of a start
 			    is left that could reach the region */
 	bool gone;	 /* released or never recorded: freed when no job has it */
+	int claim_fd;	 /* of a block device: keeps the host from using it meanwhile; or -EBADF */
 	bool on_bus;
 	bool changed; /* to be told on the bus: announce.c */
 };
@@ -134,8 +138,9 @@ struct Manager {
 	bool bus_ready; /* the name is ours */
 	struct AfterFence
 		*after_fence; /* machines that libvirt has yet to pause or destroy: after-fence.c */
-	char *managed;	      /* the list for libvirt's hook, as it was written last */
-	unsigned background;  /* looks and calls under way that are no job's */
+	struct Destroy *destroys;   /* libvirt is being asked to: after-fence.c */
+	char *managed;		    /* the list for libvirt's hook, as it was written last */
+	unsigned background;	    /* looks and calls under way that are no job's */
 	struct Undefine *undefines; /* definitions that libvirt has yet to change: persist.c */
 	struct Behind *behind;
 	struct Grant *grants; /* machines that wait to be started: grant.c */
@@ -246,6 +251,8 @@ bool region_refold(Region *r);
 /* Takes a newest scan over (does not take inv), presence steps, identity by extent, missing ones.
  */
 int regions_merge(Manager *m, const PmlInventory *inv);
+/* A lent block device shrank below the lease's end, or is another one now. */
+bool region_is_cut(const Region *r);
 /* What the ledger knows of bytes that no present region covers is shown as missing regions; those
  * without a past are dropped. */
 int regions_show_missing(Manager *m);
@@ -281,6 +288,7 @@ int lease_new_id(char ret[PML_ID_MAX]);
 
 /* --- signals; each does nothing while there is no bus --- */
 void region_changed(Region *r);
+void region_resized(Region *r, uint64_t old_bytes, uint64_t new_bytes);
 void lease_changed(Lease *l);
 void region_emit_changed(Region *r); /* announce.c */
 void lease_emit_changed(Lease *l);   /* announce.c */

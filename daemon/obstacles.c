@@ -173,6 +173,9 @@ static void build(const Region *r, Obstacles *o)
 	/* Unbound by ourselves is said above, with the reason. */
 	if (r->record.use != PML_USE_FREE)
 		bits &= ~(uint32_t)(PML_OBSTACLE_UNBOUND | PML_OBSTACLE_NO_NODE);
+	/* The exclusive opener is the lease. */
+	if (r->lease && r->lease->claim_fd >= 0)
+		bits &= ~(uint32_t)PML_OBSTACLE_EXCLUSIVE;
 	for (unsigned i = 0; i < _PML_OBSTACLE_BITS; i++)
 		if (bits & (1U << i))
 			add(o,

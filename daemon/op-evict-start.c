@@ -321,13 +321,28 @@ static bool may_have_mapping(const Lease *lease)
 	return false;
 }
 
+static const char *lost_how(const Region *region)
+{
+	switch (region->presence) {
+	case PML_PRESENCE_MISSING:
+		return "its device has gone";
+	case PML_PRESENCE_OFFLINE:
+		return "somebody else unbound its device";
+	case PML_PRESENCE_ONLINE:
+		return region->replaced ? "its device is another one now"
+					: "its device shrank below the end of the lease";
+	case _PML_PRESENCE_MAX:
+	case _PML_PRESENCE_INVALID:
+		break;
+	}
+	return "its device has changed";
+}
+
 void manager_region_lost(Region *region)
 {
 	if (!region->lease || !may_have_mapping(region->lease))
 		return;
-	(void)evict_force(region, region->presence == PML_PRESENCE_MISSING
-					  ? "its device has gone"
-					  : "somebody else unbound its device");
+	(void)evict_force(region, lost_how(region));
 }
 
 void manager_domain_stopped(Manager *m, const char *uuid)

@@ -399,9 +399,26 @@ static JobNext mark_done(Job *job, int r)
 	return repeat_step(job, "mark") ? JOB_WAIT : JOB_NEXT;
 }
 
+/*
+ * Of a block device: the consent is the lease's. libvirt is asked beside the fence, which waits
+ * for the end of the process, and not for libvirt. A machine that never was seen with the region,
+ * and whose attach is over, is nobody's to destroy.
+ */
+static void ask_destroy(Job *job)
+{
+	EvictData *d = job->data;
+
+	if (d->asked || !d->leased || !d->host || pml_region_kind(d->host) != PML_KIND_BDEV)
+		return;
+	if (d->rec.vmm_pid == 0 && !lease_attach_outstanding(job->region))
+		return;
+	d->asked = after_fence_destroy(job->manager, &d->rec) >= 0;
+}
+
 static JobNext fence_prepare(Job *job)
 {
 	((EvictData *)job->data)->ran = false;
+	ask_destroy(job);
 	return JOB_NEXT;
 }
 

@@ -23,7 +23,7 @@ typedef struct GuardData {
 static int unbind_run(void *userdata)
 {
 	GuardData *d = userdata;
-	PmlFenceRequest req = {.region = d->host, .dax = d->dax};
+	PmlFenceRequest req = {.region = d->host, .dax = d->dax, .machine_pidfd = -EBADF};
 	PmlFenceResult result;
 	int r;
 

@@ -76,6 +76,7 @@ int lease_fill_record(LeaseData *d, const Manager *m, const Region *region, cons
 	r = PML_STRCPY(d->mem.path, pml_region_path(region->host));
 	d->mem.size_bytes = pml_region_size_bytes(region->host);
 	d->mem.align_bytes = pml_region_align_bytes(region->host);
+	d->mem.block = pml_region_kind(region->host) == PML_KIND_BDEV;
 	return r;
 }
 
@@ -85,16 +86,24 @@ void op_lease_persist(Job *job)
 }
 
 int op_lease_start(Manager *m, Region *region, const char *domain, const char *owner,
-	PmlOnEnd on_end, PmlAfterFence after_fence, uint32_t uid, Lease **ret_lease, Job **ret_job,
-	OpError *err)
+	PmlOnEnd on_end, PmlAfterFence after_fence, bool may_destroy, uint32_t uid,
+	Lease **ret_lease, Job **ret_job, OpError *err)
 {
 	LeaseData *d;
 	Lease *lease;
 	int r;
 
 	r = refuse(m, region, uid, err);
+	if (r == 0 && pml_region_kind(region->host) == PML_KIND_BDEV && !may_destroy)
+		r = op_error(err, PML_ERROR_NO_FENCE,
+			"Region %s is a block device: on this kernel it can be taken back by force only by destroying its "
+			"domain. Allow that when you lease it (pmemlease lease --allow-destroy), or lease a device-dax.",
+			region_label(region));
 	if (r != 0)
 		return r;
+	/* No other end of a fence is left to this kind. */
+	if (pml_region_kind(region->host) == PML_KIND_BDEV)
+		after_fence = PML_AFTER_FENCE_DESTROY;
 	d = lease_data_new(m, region);
 	if (!d)
 		return -ENOMEM;

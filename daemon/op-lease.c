@@ -254,6 +254,7 @@ static JobNext domain_done(Job *job, int r)
 
 JobNext lease_step_holders_prepare(Job *job)
 {
+	((LeaseData *)job->data)->claims = true;
 	job_set_progress(job, "looking for holders", 0.15);
 	return JOB_NEXT;
 }
@@ -270,6 +271,11 @@ static JobNext node_failed(Job *job, int r)
 		job_set_error(job, PML_ERROR_NOT_LEASABLE,
 			"Region %s is not bound to device_dax any more. Bind it, then lease again.",
 			region_label(d->region));
+	else if (r == -EBUSY)
+		job_set_error(job, PML_ERROR_HELD,
+			"%s is in use on this host (mounted, swapped on, below the device mapper or md, or opened "
+			"exclusively). End that, then lease again.",
+			pml_region_path(d->host));
 	else
 		return op_fail(job, r, "find out who holds the region");
 	(void)manager_rescan(job->manager, NULL, NULL);
@@ -290,6 +296,7 @@ JobNext lease_step_holders_done(Job *job, int r)
 			region_label(job->region), pml_proof_summary(d->proof));
 		return JOB_FAIL;
 	}
+	lease_take_claim(job);
 	return JOB_NEXT;
 }
 

@@ -162,6 +162,7 @@ static JobNext check_done(Job *job, int r)
 
 	if (lease_replaced(job))
 		return JOB_FAIL;
+	lease_take_claim(job);
 	if (d->checked_active && r < 0 && op_process_alive(d->rec.vmm_pid, d->rec.vmm_start)) {
 		/* /proc is in trouble, not the tenant: its memory is not taken for that. */
 		log_warning("What domain %s maps could not be looked at: %s.", d->rec.domain_name,

@@ -84,6 +84,11 @@ static JobNext holders_failed(Job *job, int r)
 		job_set_error(job, PML_ERROR_STALE,
 			"%s is not the device that region %s is. Look at `pmemlease regions`, then scrub again.",
 			pml_region_path(d->look.host), region_label(job->region));
+	else if (r == -EBUSY)
+		job_set_error(job, PML_ERROR_HELD,
+			"%s is in use on this host (mounted, swapped on, below the device mapper or md, or opened "
+			"exclusively). End that, then scrub again.",
+			pml_region_path(d->look.host));
 	else if (r == -ENXIO)
 		job_set_error(job, PML_ERROR_NOT_LEASABLE,
 			"Region %s is not bound to device_dax. Bind or readmit it, then scrub again.",
@@ -369,6 +374,7 @@ static int start(
 	d->own = own;
 	d->fd = -EBADF;
 	d->look.manager = m;
+	d->look.claim_fd = -EBADF;
 	d->look.dax = m->dax;
 	d->look.host = pml_region_ref(region->host);
 	d->look.proof_timeout_usec = m->config.proof_timeout_usec;

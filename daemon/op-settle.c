@@ -141,7 +141,7 @@ bool settle_waits(const Region *region)
  * again. */
 static void unbind_again(SettleData *d)
 {
-	PmlFenceRequest req = {.region = d->host, .dax = d->dax};
+	PmlFenceRequest req = {.region = d->host, .dax = d->dax, .machine_pidfd = -EBADF};
 	PmlFenceResult result;
 
 	d->rebound = true;
@@ -157,7 +157,8 @@ static int prove_once(SettleData *d)
 	d->proof = pml_proof_free(d->proof);
 	free(d->proof_json);
 	d->proof_json = NULL;
-	r = op_prove(d->manager, d->host, pml_fence_level_to_string(PML_FENCE_UNBIND), true,
+	r = op_prove(d->manager, d->host,
+		pml_fence_level_to_string(pml_fence_level(d->host, d->dax)), true,
 		d->proof_timeout_usec, &d->proof);
 	if (r < 0)
 		return r;
@@ -168,7 +169,7 @@ static int prove_once(SettleData *d)
 		return pml_proof_to_json(d->proof, &d->proof_json);
 	}
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
-	if (r == 0 && binding != PML_BINDING_NONE)
+	if (r == 0 && binding != PML_BINDING_NONE && binding != PML_BINDING_BLOCK)
 		unbind_again(d);
 	d->proved = r == 0 && binding == PML_BINDING_NONE &&
 		    (verdict == PML_PROOF_UNREACHABLE || verdict == PML_PROOF_UNEXPLAINED);
@@ -468,7 +469,7 @@ static int bind_run(void *userdata)
 	if (!d->clear)
 		return 1;
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
-	if (r < 0 || binding == PML_BINDING_DEVICE_DAX)
+	if (r < 0 || binding == PML_BINDING_DEVICE_DAX || binding == PML_BINDING_BLOCK)
 		return r;
 	return d->dax->bind(d->dax->userdata, d->host);
 }

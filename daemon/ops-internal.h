@@ -68,6 +68,9 @@ void watch_drop(Region *region, bool holder);
  * that into the ledger.
  */
 int after_fence_begin(Manager *m, const PmlLeaseRecord *rec, bool frozen);
+/* Asks libvirt once to destroy the lease's domain, and does not wait. 0, -ENOTCONN: it is not
+ * connected, or negative errno. */
+int after_fence_destroy(Manager *m, const PmlLeaseRecord *rec);
 /* libvirt is connected again: what waits for it is tried again. */
 void after_fence_retry(Manager *m);
 /*

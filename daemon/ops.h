@@ -21,10 +21,11 @@ void op_lease_persist(Job *job);
 void persist_free_all(Manager *m, bool busy);
 
 /* owner NULL: the domain's UUID. *ret_lease is in memory and on the bus at once, on the disk after
- * the step `reserve`. */
+ * the step `reserve`. may_destroy: the consent to the rung `destroy`, which a block device wants;
+ * the lease's policy is then `destroy`. */
 int op_lease_start(Manager *m, Region *region, const char *domain, const char *owner,
-	PmlOnEnd on_end, PmlAfterFence after_fence, uint32_t uid, Lease **ret_lease, Job **ret_job,
-	OpError *err);
+	PmlOnEnd on_end, PmlAfterFence after_fence, bool may_destroy, uint32_t uid,
+	Lease **ret_lease, Job **ret_job, OpError *err);
 
 /*
  * kind: "evict" or "release". deadline_usec counts from now, 0 fences at once. after_fence: < 0
@@ -72,7 +73,7 @@ int recover(Manager *m);
 int recover_region(Region *region);
 
 /* At the daemon's end: forgets what waits for libvirt. A machine that is frozen stays so, which is
- * safe, and is on the disk. */
+ * safe, and is on the disk. busy: an executor may still have some of it. */
 void after_fence_free_all(Manager *m, bool busy);
 
 /* Frees region->watches. */

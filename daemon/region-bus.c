@@ -162,6 +162,13 @@ void region_emit_changed(Region *r)
 			"FenceLevel", "Binding", "Lease", "Job", NULL);
 }
 
+void region_resized(Region *r, uint64_t old_bytes, uint64_t new_bytes)
+{
+	if (r->manager->bus && r->on_bus)
+		(void)sd_bus_emit_signal(r->manager->bus, r->path, PML_IF_REGION, "Resized", "tt",
+			old_bytes, new_bytes);
+}
+
 static Region *find(Manager *m, sd_bus_message *call, sd_bus_error *error)
 {
 	Region *r = bus_region_of(m, sd_bus_message_get_path(call));

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <inttypes.h>
+
 #include "bus.h"
 #include "log.h"
 #include "manager.h"
@@ -130,8 +132,12 @@ static void region_presence(Region *r, PmlPresenceEvent ev)
 
 static PmlPresenceEvent presence_of(const PmlRegion *host)
 {
-	PmlBinding serves = pml_region_kind(host) == PML_KIND_SYSRAM ? PML_BINDING_KMEM
-								     : PML_BINDING_DEVICE_DAX;
+	static const PmlBinding by_kind[_PML_KIND_MAX] = {
+		[PML_KIND_DEVDAX] = PML_BINDING_DEVICE_DAX,
+		[PML_KIND_BDEV] = PML_BINDING_BLOCK,
+		[PML_KIND_SYSRAM] = PML_BINDING_KMEM,
+	};
+	PmlBinding serves = by_kind[pml_region_kind(host)];
 
 	return pml_region_binding(host) == serves ? PML_PRESENCE_EV_BOUND : PML_PRESENCE_EV_UNBOUND;
 }
@@ -143,6 +149,48 @@ static bool host_differs(const PmlRegion *a, const PmlRegion *b)
 	       pml_region_obstacles(a) != pml_region_obstacles(b) ||
 	       pml_region_size_bytes(a) != pml_region_size_bytes(b) ||
 	       strcmp(pml_region_name(a), pml_region_name(b)) != 0;
+}
+
+/*
+ * A block device that has the name and the first byte of the region and another size is that
+ * region, resized. (Of device-dax other bounds are another namespace.)
+ */
+static bool is_resized(const Region *r, const PmlRegion *host)
+{
+	const PmlExtent *e = pml_region_extent(host);
+
+	return pml_region_kind(host) == PML_KIND_BDEV && r->last &&
+	       pml_region_kind(r->last) == PML_KIND_BDEV && e->size_bytes > 0 &&
+	       r->extent.size_bytes > 0 && e->size_bytes != r->extent.size_bytes &&
+	       strcmp(e->medium, r->extent.medium) == 0 &&
+	       e->start_bytes == r->extent.start_bytes && strcmp(r->id, pml_region_id(host)) == 0;
+}
+
+/* What is lent stays what was lent until the lease ends, however large the device is by then. */
+static void region_resize(Region *r, const PmlRegion *host)
+{
+	uint64_t before = r->last ? pml_region_size_bytes(r->last) : 0;
+	uint64_t now = pml_region_size_bytes(host);
+
+	if (!r->lease && !r->job && is_resized(r, host)) {
+		r->extent = *pml_region_extent(host);
+		(void)region_refold(r);
+	}
+	if (before == 0 || before == now || pml_region_kind(host) != PML_KIND_BDEV)
+		return;
+	log_full(LOG_NOTICE, &(LogFields){.region = r->id},
+		"Region %s has %" PRIu64 " bytes, had %" PRIu64 ".", region_label(r), now, before);
+	region_resized(r, before, now);
+}
+
+/* A lease's bytes are not all there, or the device that the machine has is not this one any more.
+ */
+bool region_is_cut(const Region *r)
+{
+	const PmlExtent *e = r->host ? pml_region_extent(r->host) : NULL;
+
+	return r->lease && e && pml_region_kind(r->host) == PML_KIND_BDEV &&
+	       (r->replaced || pml_extent_end(e) < pml_extent_end(&r->lease->record.extent));
 }
 
 /* host: NULL where the scan did not find it. */
@@ -160,6 +208,12 @@ static int region_take_host(Region *r, PmlRegion *host)
 		e = PML_STRCPY(r->name, pml_region_name(host));
 	if (e < 0)
 		return e;
+	if (host) {
+		region_resize(r, host);
+		r->replaced =
+			r->lease && r->last && pml_region_diskseq(r->last) != 0 &&
+			(r->replaced || pml_region_diskseq(r->last) != pml_region_diskseq(host));
+	}
 	pml_region_unref(r->host);
 	r->host = host ? pml_region_ref(host) : NULL;
 	if (host) {
@@ -179,8 +233,15 @@ static Region *region_for_host(Manager *m, const PmlRegion *host)
 	const PmlExtent *e = pml_region_extent(host);
 	Region *r;
 
-	if (e && e->size_bytes > 0)
-		return manager_find_region_by_extent(m, e);
+	if (e && e->size_bytes > 0) {
+		r = manager_find_region_by_extent(m, e);
+		if (r)
+			return r;
+		LIST_FOREACH (r, &m->regions, regions)
+			if (is_resized(r, host))
+				return r;
+		return NULL;
+	}
 	LIST_FOREACH (r, &m->regions, regions)
 		if (r->extent.size_bytes == 0 && strcmp(r->id, pml_region_id(host)) == 0)
 			return r;
@@ -195,7 +256,7 @@ static bool inventory_has(const PmlInventory *inv, const Region *r)
 	pml_inventory_foreach (inv, i, host) {
 		const PmlExtent *e = pml_region_extent(host);
 
-		if (e && e->size_bytes > 0 ? pml_extent_equal(e, &r->extent)
+		if (e && e->size_bytes > 0 ? pml_extent_equal(e, &r->extent) || is_resized(r, host)
 					   : r->extent.size_bytes == 0 &&
 						     strcmp(r->id, pml_region_id(host)) == 0)
 			return true;

@@ -6,10 +6,11 @@
 #include "log.h"
 #include "uevent.h"
 #include "util.h"
+#include "wanted.h"
 
 #define KERNEL_GROUP 1
 
-bool uevent_concerns_us(const char *buf, size_t n)
+bool uevent_concerns_us(const char *buf, size_t n, bool block)
 {
 	static const char key[] = "SUBSYSTEM=";
 	const char *end = buf + n;
@@ -21,7 +22,8 @@ bool uevent_concerns_us(const char *buf, size_t n)
 	for (const char *s = buf; s < end; s += strlen(s) + 1)
 		if (strncmp(s, key, sizeof(key) - 1) == 0)
 			return strcmp(s + sizeof(key) - 1, "dax") == 0 ||
-			       strcmp(s + sizeof(key) - 1, "nd") == 0;
+			       strcmp(s + sizeof(key) - 1, "nd") == 0 ||
+			       (block && strcmp(s + sizeof(key) - 1, "block") == 0);
 	return false;
 }
 
@@ -68,7 +70,7 @@ static int on_uevent(sd_event_source *s, int fd, uint32_t revents, void *userdat
 		if (n < 0)
 			break;
 		if (from_kernel(&h, &from) && !(h.msg_flags & MSG_TRUNC) &&
-			uevent_concerns_us(buf, (size_t)n))
+			uevent_concerns_us(buf, (size_t)n, wanted_any(m)))
 			wanted = true;
 	}
 	if (wanted)

@@ -27,6 +27,8 @@ static bool memory_valid(const VirtMemory *mem)
 		return false;
 	if (mem->path[0] != '/' || !text_valid(mem->path))
 		return false;
+	if (mem->block)
+		return mem->size_bytes > 0 && mem->size_bytes % MIB == 0;
 	if (mem->align_bytes < KIB || (mem->align_bytes & (mem->align_bytes - 1)))
 		return false;
 	return mem->size_bytes > 0 && mem->size_bytes % MIB == 0 &&
@@ -59,18 +61,26 @@ static bool set(xmlNode *n, const char *name, const char *value)
 	return xmlNewProp(n, (const xmlChar *)name, (const xmlChar *)value);
 }
 
+static bool fill_source(xmlNode *source, const VirtMemory *mem)
+{
+	if (!source || !add_text(source, "path", mem->path))
+		return false;
+	/* libvirt refuses both of a virtio-pmem, as it does a NUMA node (conf/domain_validate.c).
+	 */
+	return mem->block ||
+	       (add_kib(source, "alignsize", mem->align_bytes) && add(source, "pmem"));
+}
+
 static bool fill_memory(xmlNode *root, const VirtMemory *mem)
 {
-	xmlNode *source, *target, *alias;
+	xmlNode *target, *alias;
 
-	if (!set(root, "model", "nvdimm") || !set(root, "access", "shared"))
-		return false;
-	source = add(root, "source");
-	if (!source || !add_text(source, "path", mem->path) ||
-		!add_kib(source, "alignsize", mem->align_bytes) || !add(source, "pmem"))
+	if (!set(root, "model", mem->block ? "virtio-pmem" : "nvdimm") ||
+		!set(root, "access", "shared") || !fill_source(add(root, "source"), mem))
 		return false;
 	target = add(root, "target");
-	if (!target || !add_kib(target, "size", mem->size_bytes) || !add_text(target, "node", "0"))
+	if (!target || !add_kib(target, "size", mem->size_bytes) ||
+		(!mem->block && !add_text(target, "node", "0")))
 		return false;
 	alias = add(root, "alias");
 	return alias && set(alias, "name", mem->alias);
@@ -120,6 +130,7 @@ typedef struct Machine {
 	bool nvdimm;
 	bool alias_used;
 	bool path_used;
+	bool no_port;	       /* every PCI port that something can be plugged into has it */
 	const char *pinned_by; /* static text */
 } Machine;
 
@@ -218,6 +229,37 @@ static void read_command_line(Machine *m, xmlNode *root)
 	}
 }
 
+/* Is there a device behind the port whose bus has this number? */
+static bool bus_is_used(const xmlNode *devices, uint64_t bus)
+{
+	for (xmlNode *n = devices ? devices->children : NULL; n; n = n->next)
+		for (xmlNode *a = xml_child(n, "address"); a; a = xml_sibling(a, "address")) {
+			_cleanup_xmlstr_ xmlChar *at = xml_attribute(a, "bus");
+
+			if (xml_attribute_is(a, "type", "pci") && at &&
+				strtoull((const char *)at, NULL, 0) == bus)
+				return true;
+		}
+	return false;
+}
+
+/* A machine with plain PCI has slots on its root; one with PCI Express takes devices in root ports
+ * only. */
+static bool has_no_port(xmlNode *devices)
+{
+	for (xmlNode *n = xml_child(devices, "controller"); n; n = xml_sibling(n, "controller")) {
+		_cleanup_xmlstr_ xmlChar *index = xml_attribute(n, "index");
+		uint64_t bus;
+
+		if (xml_attribute_is(n, "model", "pci-root"))
+			return false;
+		if (xml_attribute_is(n, "model", "pcie-root-port") &&
+			xml_read_number(index, &bus) == 0 && !bus_is_used(devices, bus))
+			return false;
+	}
+	return true;
+}
+
 static int read_machine(xmlNode *root, const VirtMemory *mem, Machine *ret)
 {
 	xmlNode *max = xml_child(root, "maxMemory"), *devices = xml_child(root, "devices");
@@ -250,6 +292,7 @@ static int read_machine(xmlNode *root, const VirtMemory *mem, Machine *ret)
 			return r;
 	}
 	read_command_line(&m, root);
+	m.no_port = has_no_port(devices);
 	m.pinned_by = xml_pinned_by(devices);
 	*ret = m;
 	return 0;
@@ -275,7 +318,7 @@ static void lack_memory_space(FILE *f, const Machine *m, const VirtMemory *mem)
 			" It has no slots for memory devices: add <maxMemory slots='%" PRIu64
 			"' unit='KiB'>%" PRIu64 "</maxMemory>.",
 			m->slots_used + 4, wanted / KIB);
-	else if (m->slots_used >= m->slots || wanted > m->max_bytes)
+	else if ((m->slots_used >= m->slots && !mem->block) || wanted > m->max_bytes)
 		fprintf(f,
 			" %" PRIu64 " of its %" PRIu64 " memory slots are used, and %" PRIu64
 			" KiB are needed where maxMemory is %" PRIu64
@@ -285,19 +328,22 @@ static void lack_memory_space(FILE *f, const Machine *m, const VirtMemory *mem)
 			(wanted > m->max_bytes ? wanted : m->max_bytes) / KIB);
 }
 
-static void lack_machine(FILE *f, const Machine *m)
+static void lack_machine(FILE *f, const Machine *m, const VirtMemory *mem)
 {
 	if (!m->kvm)
 		fprintf(f, " It runs without KVM, where a memory failure ends QEMU: "
 			   "define it with <domain type='kvm'>.");
-	if (!m->acpi)
+	if (!m->acpi && !mem->block)
 		fprintf(f, " It has no ACPI: add <features><acpi/></features>.");
 	if (!m->cells)
 		fprintf(f,
 			" It has no NUMA cell: add <cpu><numa><cell id='0' cpus='0-%" PRIu64
 			"' memory='%" PRIu64 "' unit='KiB'/></numa></cpu>.",
 			m->vcpus ? m->vcpus - 1 : 0, m->memory_bytes / KIB);
-	if (!m->nvdimm)
+	if (mem->block && m->no_port)
+		fprintf(f,
+			" It has no free PCI port: add <controller type='pci' model='pcie-root-port'/>.");
+	if (!m->nvdimm && !mem->block)
 		fprintf(f,
 			" It was started without nvdimm support: add a small nvdimm, which turns "
 			"it on, with a 2 MiB file of its own: "
@@ -334,7 +380,7 @@ static int lacks(const Machine *m, const VirtMemory *mem, char **ret)
 	f = open_memstream(&mend, &n_mend);
 	if (!f)
 		return -ENOMEM;
-	lack_machine(f, m);
+	lack_machine(f, m, mem);
 	lack_memory_space(f, m, mem);
 	if (fclose(f) != 0)
 		return -ENOMEM;
@@ -346,7 +392,8 @@ static int lacks(const Machine *m, const VirtMemory *mem, char **ret)
 		return -ENOMEM;
 	if (!n_mend && !n_final)
 		return 0;
-	if (asprintf(&why, "The running machine cannot take this nvdimm.%s%s%s", final, mend,
+	if (asprintf(&why, "The running machine cannot take this %s.%s%s%s",
+		    mem->block ? "virtio-pmem" : "nvdimm", final, mend,
 		    n_mend ? " (virsh edit, then shut the machine off and start it again.)" : "") <
 		0)
 		return -ENOMEM;

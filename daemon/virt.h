@@ -70,6 +70,7 @@ typedef struct VirtMemory {
 	char path[PATH_MAX];
 	uint64_t size_bytes;
 	uint64_t align_bytes;
+	bool block; /* a block device: virtio-pmem, not nvdimm */
 } VirtMemory;
 
 /* libvirt itself, and what it says of the host. */
@@ -93,9 +94,10 @@ typedef struct VirtOps {
 	Virt *(*free)(Virt *v);
 	bool (*connected)(Virt *v);
 	/*
-	 * Finds the domain by UUID or name, and says: can the running machine take this nvdimm now:
-	 * running, KVM, nvdimm=on, a NUMA cell, maxMemory, a free slot, ACPI, and nothing that pins
-	 * its memory. 0, NO_DOMAIN, NOT_RUNNING, UNSUITED, PINNED, UNAVAILABLE, REFUSED.
+	 * Finds the domain by UUID or name, and says: can the running machine take this memory now:
+	 * running, KVM, a NUMA cell, maxMemory, and nothing that pins its memory; of an nvdimm also
+	 * nvdimm=on, a free slot and ACPI, of a virtio-pmem a free PCI port. 0, NO_DOMAIN,
+	 * NOT_RUNNING, UNSUITED, PINNED, UNAVAILABLE, REFUSED.
 	 */
 	int (*suited)(Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret,
 		char **ret_why);

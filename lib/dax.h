@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What is done to one device-dax device. Every operation opens the device's sysfs directory once,
- * checks on that descriptor that it is still the region that was meant (device number, physical
- * start where the scan could read it, size), acts, and checks the result: libdaxctl's
+ * What is done to one device. Of device-dax: Every operation opens the device's sysfs directory
+ * once, checks on that descriptor that it is still the region that was meant (device number,
+ * physical start where the scan could read it, size), acts, and checks the result: libdaxctl's
  * daxctl_dev_disable() ignores the result of the unbind. A region that was scanned without a device
  * (pml_region_devno() 0) gives -ENODEV everywhere. They may be called from any thread.
  */
@@ -42,8 +42,16 @@ typedef struct PmlDaxOps {
 	 * loaded, uncountable; -EAGAIN: it is just being loaded or unloaded.
 	 */
 	int (*module_refs)(void *userdata, uint64_t *ret_refs, uint64_t *ret_per_file);
+	/*
+	 * Of block devices alone (bdev.h; others: -EOPNOTSUPP, or NULL): a descriptor that keeps
+	 * other exclusive users away while it is open, and the page cache dropped.
+	 */
+	int (*claim)(void *userdata, const PmlRegion *r, int *ret_fd);
+	int (*drop_cache)(void *userdata, const PmlRegion *r, uint64_t *ret_left_bytes);
 	void *userdata;
 } PmlDaxOps;
 
-/* The real thing, through sysfs. */
+/* The real thing for device-dax, through sysfs. */
 extern const PmlDaxOps pml_dax_ops;
+/* The real thing for regions of every kind. */
+extern const PmlDaxOps pml_device_ops;

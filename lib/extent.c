@@ -9,6 +9,7 @@
 
 static const char iset_prefix[] = "iset:";
 #define COOKIE_DIGITS 16
+#define NAME_CHARS    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:"
 
 uint64_t pml_extent_end(const PmlExtent *e)
 {
@@ -32,10 +33,26 @@ bool pml_extent_equal(const PmlExtent *a, const PmlExtent *b)
 	       a->start_bytes == b->start_bytes && a->size_bytes == b->size_bytes;
 }
 
+static bool is_block_medium(const char *medium)
+{
+	static const char *const kinds[] = {"disk:", "dm:", "file:"};
+
+	for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
+		const char *name = medium + strlen(kinds[i]);
+
+		if (strncmp(medium, kinds[i], strlen(kinds[i])) != 0)
+			continue;
+		return *name && name[strspn(name, NAME_CHARS)] == '\0';
+	}
+	return false;
+}
+
 static bool medium_known(const char *medium)
 {
 	const char *cookie = medium + sizeof(iset_prefix) - 1;
 
+	if (is_block_medium(medium))
+		return true;
 	if (strcmp(medium, "phys") == 0)
 		return true;
 	if (strncmp(medium, iset_prefix, sizeof(iset_prefix) - 1) != 0)

@@ -16,8 +16,9 @@
 /*
  * medium: "iset:%016llx" (interleave-set cookie in lower case, never 0: start_bytes counts from the
  * start of the set), or "phys" (start_bytes is a physical address: only for memory without an
- * interleave set).
- * A plain value: copied freely, owns nothing.
+ * interleave set), or, of block devices, "disk:SERIAL", "dm:UUID" or "file:DEVICE-INODE-BIRTH"
+ * (start_bytes counts from the start of the disk, the volume, the file). A name has letters,
+ * digits, '-', '_', '.' and ':' only. A plain value: copied freely, owns nothing.
  */
 typedef struct PmlExtent {
 	char medium[PML_MEDIUM_MAX];

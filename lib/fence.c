@@ -2,7 +2,14 @@
 
 #include "cgroup.h"
 #include "fence.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include "util.h"
+
+/* A killed process may be in the middle of a read of its disk. */
+#define DESTROY_WAIT_USEC (5 * USEC_PER_SEC)
 
 static const char *const pml_fence_level_table[_PML_FENCE_LEVEL_MAX] = {
 	[PML_FENCE_NONE] = "none",
@@ -108,9 +115,60 @@ static int unbind_run(const PmlFenceRequest *req, PmlFenceResult *res)
 	return r;
 }
 
+static bool destroy_supported(const PmlRegion *r, const PmlDaxOps *dax)
+{
+	return pml_region_kind(r) == PML_KIND_BDEV;
+}
+
+/* 0: the process has ended; -ETIMEDOUT. */
+static int wait_end(int pidfd, uint64_t timeout_usec)
+{
+	uint64_t end = pml_now_usec(CLOCK_MONOTONIC) + timeout_usec, now;
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	do {
+		int n;
+
+		now = pml_now_usec(CLOCK_MONOTONIC);
+		n = poll(&p, 1, now >= end ? 0 : (int)((end - now) / USEC_PER_MSEC) + 1);
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+	} while (now < end);
+	return -ETIMEDOUT;
+}
+
+/*
+ * No driver can be taken from a block device whose pages are mapped: the process goes. Its end is
+ * what makes its mappings, descriptors and rings go, and is waited for; what it had handed on is
+ * left to the proof.
+ */
+static int destroy_run(const PmlFenceRequest *req, PmlFenceResult *res)
+{
+	uint64_t begin = pml_now_usec(CLOCK_MONOTONIC);
+	int r;
+
+	if (req->machine_pidfd < 0)
+		return 0;
+	r = wait_end(req->machine_pidfd, req->ask_timeout_usec);
+	if (r == -ETIMEDOUT) {
+		r = 0;
+		if (syscall(SYS_pidfd_send_signal, req->machine_pidfd, SIGKILL, NULL, 0U) < 0 &&
+			errno != ESRCH)
+			r = -errno;
+		if (r == 0)
+			r = wait_end(req->machine_pidfd, DESTROY_WAIT_USEC);
+	}
+	res->unmap_usec = pml_now_usec(CLOCK_MONOTONIC) - begin;
+	res->destroyed = r == 0;
+	return r == -ETIMEDOUT ? -EBUSY : r;
+}
+
 /* Best first. */
 static const Rung rungs[] = {
 	{PML_FENCE_UNBIND, unbind_supported, unbind_run},
+	{PML_FENCE_DESTROY, destroy_supported, destroy_run},
 };
 
 static const Rung *best_rung(const PmlRegion *r, const PmlDaxOps *dax)

@@ -33,14 +33,22 @@ typedef struct PmlFenceRequest {
 	 * NULL: nothing is frozen (the guest let go by itself, or is gone).
 	 */
 	const char *machine_cgroup;
+	/*
+	 * Of `destroy`: the machine to be ended, borrowed; -EBADF: it has ended, or nobody had the
+	 * region. Somebody else was asked to end it (libvirt): that is waited for this long before
+	 * it is killed.
+	 */
+	int machine_pidfd;
+	uint64_t ask_timeout_usec;
 	uint64_t freeze_timeout_usec; /* after it the unbind goes on all the same: a fence never
 					 waits for the guest */
 } PmlFenceRequest;
 
 typedef struct PmlFenceResult {
 	PmlFenceLevel level;
-	bool frozen; /* the machine's cgroup is frozen, or was asked to: thaw it once libvirt has
-			paused the machine */
+	bool frozen;	/* the machine's cgroup is frozen, or was asked to: thaw it once libvirt has
+			   paused the machine */
+	bool destroyed; /* the machine was there, and has ended */
 	bool region_gone; /* the device vanished before or meanwhile: nothing maps it any more */
 	uint64_t freeze_usec;
 	uint64_t unmap_usec;

@@ -7,3 +7,5 @@
 
 /* Takes a reference of its own on each region. Returns 0 or -ENOMEM. */
 int pml_inventory_new(PmlRegion *const *regions, size_t n_regions, PmlInventory **ret);
+/* Behind those that are there; takes a reference of its own. 0 or -ENOMEM. */
+int pml_inventory_add(PmlInventory *inv, PmlRegion *region);

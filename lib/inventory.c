@@ -40,6 +40,17 @@ int pml_inventory_new(PmlRegion *const *regions, size_t n_regions, PmlInventory 
 	return 0;
 }
 
+int pml_inventory_add(PmlInventory *inv, PmlRegion *region)
+{
+	PmlRegion **bigger = reallocarray(inv->regions, inv->n_regions + 2, sizeof(PmlRegion *));
+
+	if (!bigger)
+		return -ENOMEM;
+	inv->regions = bigger;
+	inv->regions[inv->n_regions++] = pml_region_ref(region);
+	return 0;
+}
+
 size_t pml_inventory_count(const PmlInventory *inv)
 {
 	return inv->n_regions;

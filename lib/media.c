@@ -4,11 +4,9 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
-#include "media.h"
+#include "media-internal.h"
 #include "util.h"
 
-#define MEDIA_CHUNK_BYTES	 (4 * MIB)
-#define MEDIA_BLOCK_BYTES	 64U /* compared at once: a cache line */
 #define MEDIA_DEFAULT_THREADS	 8U
 #define MEDIA_MAX_THREADS	 256U
 #define MEDIA_REPORT_PERIOD_USEC (50 * USEC_PER_MSEC)
@@ -59,28 +57,6 @@ static int errno_of_pmem2(int e)
 	}
 }
 
-static bool is_cancelled(const PmlMediaRequest *req)
-{
-	return req->cancel && atomic_load_explicit(req->cancel, memory_order_relaxed);
-}
-
-/* Offset of the first byte that is not 0, or n. Whole cache lines are or-ed together, which
- * compilers vectorize. */
-static uint64_t find_not_zero(const unsigned char *p, uint64_t n)
-{
-	uint64_t i = 0;
-
-	for (; i + MEDIA_BLOCK_BYTES <= n; i += MEDIA_BLOCK_BYTES) {
-		const uint64_t *w = (const uint64_t *)(const void *)(p + i);
-
-		if ((w[0] | w[1] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7]) != 0)
-			break;
-	}
-	while (i < n && p[i] == 0)
-		i++;
-	return i;
-}
-
 static void lower_to(atomic_uint_fast64_t *a, uint64_t v)
 {
 	uint_fast64_t now = atomic_load(a);
@@ -117,7 +93,7 @@ static void *work(void *userdata)
 		 * in somebody's hands already, and those behind it need not be read.
 		 */
 		if (start >= run->size_bytes || start > atomic_load(&run->not_zero) ||
-			is_cancelled(run->req))
+			media_cancelled(run->req))
 			break;
 		n = run->size_bytes - start < MEDIA_CHUNK_BYTES ? run->size_bytes - start
 								: MEDIA_CHUNK_BYTES;
@@ -125,7 +101,7 @@ static void *work(void *userdata)
 			run->memset_fn(run->base + start, 0, n,
 				PMEM2_F_MEM_NONTEMPORAL | PMEM2_F_MEM_NODRAIN);
 		} else {
-			at = find_not_zero(run->base + start, n);
+			at = media_find_not_zero(run->base + start, n);
 			if (at < n)
 				lower_to(&run->not_zero, start + at);
 		}
@@ -315,8 +291,10 @@ int pml_media_run(const PmlMediaRequest *req, PmlMediaResult *ret)
 	Media m = {0};
 	int r;
 
-	if (is_cancelled(req))
+	if (media_cancelled(req))
 		return PML_MEDIA_CANCELLED;
+	if (media_is_block(req->fd))
+		return media_block_run(req, ret);
 	r = media_map(req, &m);
 	if (r == 0 && req->scrub)
 		r = scrub(req, &m, &res);

@@ -10,6 +10,7 @@
  * handlers; where a function blocks its comment says so.
  */
 
+#include "bdev.h"
 #include "cgroup.h"
 #include "dax.h"
 #include "extent.h"

@@ -49,6 +49,7 @@ typedef struct ProofHooks {
 	bool (*is_dax)(const struct ProofHooks *hooks, dev_t rdev);
 	unsigned dax_major;    /* 0: no device-dax on this host */
 	bool private_mappings; /* look at MAP_PRIVATE too, which device-dax refuses */
+	bool block;	       /* the region is a block device, and it alone matters */
 	bool maps_as_text;     /* as on a kernel without PROCMAP_QUERY */
 	pid_t session;	       /* 0, or look at the processes of this session only */
 } ProofHooks;
@@ -112,12 +113,14 @@ struct PmlProof {
 	uint64_t realtime_usec;
 	unsigned n_processes;
 	unsigned n_denied;
+	bool block;	    /* of a block device */
 	bool settled;	    /* two passes in a row agreed before the deadline */
 	bool pages_unknown; /* of some mapping it could not be said whether a page is present */
 	bool probe_refused; /* some mapping could not be tried from outside */
 	unsigned mappings_left;
 	uint64_t module_refs;
 	uint64_t unexplained_refs;
+	uint64_t cached_bytes; /* of a block device: left in the page cache; UINT64_MAX: unknown */
 	PmlHolder *holders;
 	size_t n_holders;
 	char **blind_spots; /* NULL-terminated, never NULL in a finished proof */

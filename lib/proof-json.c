@@ -132,8 +132,12 @@ int pml_proof_to_json(const PmlProof *p, char **ret)
 	STEP(r, add_number(o, "processes", p->n_processes));
 	STEP(r, add_number(o, "processes_denied", p->n_denied));
 	STEP(r, add_number(o, "mappings_left", p->mappings_left));
-	STEP(r, add_countable(o, "module_refs", p->module_refs));
-	STEP(r, add_countable(o, "unexplained_refs", p->unexplained_refs));
+	if (p->block) {
+		STEP(r, add_countable(o, "cached_bytes", p->cached_bytes));
+	} else {
+		STEP(r, add_countable(o, "module_refs", p->module_refs));
+		STEP(r, add_countable(o, "unexplained_refs", p->unexplained_refs));
+	}
 	STEP(r, arrays_to_json(p, o));
 	if (r < 0)
 		return r;
@@ -284,8 +288,13 @@ static int proof_from_object(json_object *o, PmlProof *p)
 	STEP(r, get_unsigned(o, "processes", &p->n_processes));
 	STEP(r, get_unsigned(o, "processes_denied", &p->n_denied));
 	STEP(r, get_unsigned(o, "mappings_left", &p->mappings_left));
-	STEP(r, get_countable(o, "module_refs", &p->module_refs));
-	STEP(r, get_countable(o, "unexplained_refs", &p->unexplained_refs));
+	p->block = json_object_object_get_ex(o, "cached_bytes", NULL);
+	if (p->block) {
+		STEP(r, get_countable(o, "cached_bytes", &p->cached_bytes));
+	} else {
+		STEP(r, get_countable(o, "module_refs", &p->module_refs));
+		STEP(r, get_countable(o, "unexplained_refs", &p->unexplained_refs));
+	}
 	STEP(r, arrays_from_json(o, p));
 	if (r < 0)
 		return r;

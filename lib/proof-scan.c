@@ -5,10 +5,11 @@
  * mapping.
  *
  * Which mappings are looked at: those of a file that are shared (VM_MAYSHARE). Nothing else can be
- * device-dax, which refuses a mapping without it (Linux drivers/dax/device.c check_vma()). Neither
- * the path nor the device number that the kernel shows of a mapping is believed: the device is the
- * st_rdev behind /proc/PID/map_files. A process has a handful of such mappings at most, so that a
- * pass costs a look at its list of mappings and one stat for each open descriptor.
+ * device-dax, which refuses a mapping without it (Linux drivers/dax/device.c check_vma()); of a
+ * block device, which can be mapped privately, all those of a file. Neither the path nor the device
+ * number that the kernel shows of a mapping is believed: the device is the st_rdev behind
+ * /proc/PID/map_files. A process has a handful of shared mappings at most, so that a pass costs a
+ * look at its list of mappings and one stat for each open descriptor.
  *
  * Everything of a process is read below one descriptor of its /proc directory, which stays with
  * that process when the pid is used again.
@@ -162,10 +163,10 @@ static int stat_entry(Scan *s, int dir_fd, const char *name, ProofFile *ret)
 	if (statx(dir_fd, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_INO,
 		    &stx) < 0)
 		return -errno;
-	if (!S_ISCHR(stx.stx_mode))
+	if (!(s->hooks->block ? S_ISBLK(stx.stx_mode) : S_ISCHR(stx.stx_mode)))
 		return 0;
 	rdev = makedev(stx.stx_rdev_major, stx.stx_rdev_minor);
-	if (rdev != s->own && !s->hooks->is_dax(s->hooks, rdev))
+	if (rdev != s->own && (s->hooks->block || !s->hooks->is_dax(s->hooks, rdev)))
 		return 0;
 	ret->rdev = rdev;
 	ret->dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
@@ -256,6 +257,9 @@ static int look_at_descriptor(Scan *s, const Task *t, int fds, const char *name)
 			s->denied = true;
 		return 0;
 	}
+	/* The lease's own claim, and the descriptor that this proof drops the cache by. */
+	if (s->hooks->block && t->pid == getpid())
+		return 0;
 	f.fd = (int)strtol(name, NULL, 10);
 	f.path_only = is_path_only(t->dir_fd, name);
 	return add_file(s, &f);

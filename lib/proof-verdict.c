@@ -29,6 +29,10 @@ static PmlProofVerdict judge(const PmlProof *p)
 		return PML_PROOF_REACHABLE;
 	if (p->n_holders > 0)
 		return is_bound(p) ? PML_PROOF_REACHABLE : PML_PROOF_UNREACHABLE;
+	/* Mapped by somebody whom no process shows, or being read just now. */
+	if (p->block)
+		return p->cached_bytes == 0 || pml_streq(p->binding, "gone") ? PML_PROOF_CLEAR
+									     : PML_PROOF_REACHABLE;
 	if (p->unexplained_refs == 0)
 		return PML_PROOF_CLEAR;
 	/* Whoever receives a descriptor that is in flight can map it while the region is bound. */
@@ -70,8 +74,22 @@ static void say_holders(FILE *f, const PmlProof *p)
 		fprintf(f, "; %u of %u probe%s refused", n_failed, n_probes, plural(n_probes));
 }
 
+static void say_cache(FILE *f, const PmlProof *p)
+{
+	if (pml_streq(p->binding, "gone"))
+		fprintf(f, "its device is gone");
+	else if (p->cached_bytes == UINT64_MAX)
+		fprintf(f, "its page cache could not be dropped");
+	else
+		fprintf(f, "%" PRIu64 " bytes of it are in the page cache", p->cached_bytes);
+}
+
 static void say_refs(FILE *f, const PmlProof *p)
 {
+	if (p->block) {
+		say_cache(f, p);
+		return;
+	}
 	if (p->module_refs == UINT64_MAX)
 		fprintf(f, "module references cannot be counted");
 	else if (p->unexplained_refs == UINT64_MAX)
@@ -88,7 +106,7 @@ static void say_refs(FILE *f, const PmlProof *p)
 static void say_no_holder(FILE *f, const PmlProof *p)
 {
 	fprintf(f, "no process holds it");
-	if (p->verdict == PML_PROOF_CLEAR || !p->settled)
+	if (p->verdict == PML_PROOF_CLEAR || !p->settled || p->block)
 		return;
 	if (p->module_refs == UINT64_MAX || p->unexplained_refs == UINT64_MAX)
 		fprintf(f,

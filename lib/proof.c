@@ -39,7 +39,7 @@ PmlProof *proof_new(void)
 	if (!p)
 		return NULL;
 	p->verdict = PML_PROOF_REACHABLE;
-	p->module_refs = p->unexplained_refs = REFS_UNKNOWN;
+	p->module_refs = p->unexplained_refs = p->cached_bytes = REFS_UNKNOWN;
 	p->blind_spots = calloc(1, sizeof(*p->blind_spots));
 	return p->blind_spots ? p : pml_proof_free(p);
 }
@@ -261,11 +261,33 @@ static int read_binding(Evidence *e)
 	PmlBinding binding;
 	int r = e->req->dax->binding(e->req->dax->userdata, e->req->region, &binding);
 
+	/* The number of a block device that has gone is soon another's; the old one is gone then.
+	 */
+	if (r == -ESTALE && pml_region_kind(e->req->region) == PML_KIND_BDEV)
+		r = -ENODEV;
 	if (r < 0 && r != -ENODEV)
 		return r;
 	e->gone = r == -ENODEV;
 	e->binding = r < 0 ? PML_BINDING_NONE : binding;
 	return 0;
+}
+
+/*
+ * Of a block device no reference tells of what no process shows; but a page of its cache that some
+ * mapping leads to cannot be dropped, whoever made that mapping.
+ */
+static void drop_cache(PmlProof *p, const Evidence *e)
+{
+	const PmlDaxOps *dax = e->req->dax;
+	uint64_t left = 0;
+	int r;
+
+	if (!p->block || e->req->once)
+		return;
+	r = dax->drop_cache ? dax->drop_cache(dax->userdata, e->req->region, &left) : -EOPNOTSUPP;
+	if (r < 0 && !e->gone)
+		pml_debug("the page cache could not be dropped: %s", strerrordesc_np(-r));
+	p->cached_bytes = r < 0 ? REFS_UNKNOWN : left;
 }
 
 static void read_refs(Evidence *e)
@@ -274,7 +296,7 @@ static void read_refs(Evidence *e)
 	uint64_t refs = 0, per_file = 0;
 	int r = -EOPNOTSUPP;
 
-	if (dax->module_refs)
+	if (dax->module_refs && pml_region_kind(e->req->region) != PML_KIND_BDEV)
 		r = dax->module_refs(dax->userdata, &refs, &per_file);
 	e->refs_error = r < 0 ? r : 0;
 	e->refs = r < 0 ? REFS_UNKNOWN : refs;
@@ -339,6 +361,7 @@ static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 		if (r < 0)
 			break;
 		explain_refs(p, e, before);
+		drop_cache(p, e);
 		p->n_processes = before->n_processes;
 		p->n_denied = before->n_denied;
 		if (before->overtaken || e->req->once)
@@ -366,6 +389,41 @@ static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 	return r;
 }
 
+static int name_block_blind_spots(PmlProof *p)
+{
+	int r;
+
+	r = proof_add_blind_spot(p,
+		"Descriptors of a block device in flight over sockets or registered in io_uring are not counted "
+		"by this kernel; what is left of the page cache shows those that have a page mapped.");
+	if (r == 0)
+		r = proof_add_blind_spot(p,
+			"Other ways to the same bytes are not looked at: the disk that a partition lies on, the "
+			"file behind a loop device.");
+	return r;
+}
+
+static int name_refs_blind_spots(PmlProof *p, const Evidence *e)
+{
+	int r = 0;
+
+	if (e->refs_error == -EOPNOTSUPP)
+		r = proof_add_blind_spot(p,
+			"The references of device_dax cannot be counted because it is built into this kernel, so "
+			"descriptors in flight over sockets or registered in io_uring cannot be excluded; "
+			"boot a kernel that has device_dax as a module.");
+	else if (e->refs_error < 0)
+		r = proof_add_blind_spot(p,
+			"The references of the device_dax module could not be read (%s), so descriptors in flight "
+			"over sockets or registered in io_uring cannot be excluded.",
+			strerrordesc_np(-e->refs_error));
+	else if (p->unexplained_refs == REFS_UNKNOWN)
+		r = proof_add_blind_spot(p,
+			"More open files were found than the device_dax module has references, so its count "
+			"explains nothing on this kernel.");
+	return r;
+}
+
 static int name_blind_spots(PmlProof *p, const Evidence *e)
 {
 	const PmlProofRequest *req = e->req;
@@ -374,20 +432,8 @@ static int name_blind_spots(PmlProof *p, const Evidence *e)
 	r = proof_add_blind_spot(p,
 		"Pages that the kernel itself holds for long (io_uring registered buffers, VFIO, RDMA) need neither "
 		"a process nor an open file, and this kernel does not tell of them.");
-	if (r == 0 && e->refs_error == -EOPNOTSUPP)
-		r = proof_add_blind_spot(p,
-			"The references of device_dax cannot be counted because it is built into this kernel, so "
-			"descriptors in flight over sockets or registered in io_uring cannot be excluded; "
-			"boot a kernel that has device_dax as a module.");
-	else if (r == 0 && e->refs_error < 0)
-		r = proof_add_blind_spot(p,
-			"The references of the device_dax module could not be read (%s), so descriptors in flight "
-			"over sockets or registered in io_uring cannot be excluded.",
-			strerrordesc_np(-e->refs_error));
-	else if (r == 0 && p->unexplained_refs == REFS_UNKNOWN)
-		r = proof_add_blind_spot(p,
-			"More open files were found than the device_dax module has references, so its count "
-			"explains nothing on this kernel.");
+	if (r == 0)
+		r = p->block ? name_block_blind_spots(p) : name_refs_blind_spots(p, e);
 	if (r == 0 && p->n_denied > 0)
 		r = proof_add_blind_spot(p,
 			"%u of %u processes could not be looked into; this wants CAP_SYS_PTRACE, CAP_SYS_ADMIN and "
@@ -424,6 +470,7 @@ int proof_collect_with(const PmlProofRequest *req, const ProofHooks *hooks, PmlP
 	p = proof_new();
 	if (!p)
 		return -ENOMEM;
+	p->block = pml_region_kind(req->region) == PML_KIND_BDEV;
 	r = collect_rounds(p, &e, hooks);
 	if (r < 0)
 		return r;
@@ -445,7 +492,10 @@ int proof_collect_with(const PmlProofRequest *req, const ProofHooks *hooks, PmlP
 
 int pml_proof_collect(const PmlProofRequest *req, PmlProof **ret)
 {
-	return proof_collect_with(req, NULL, ret);
+	static const ProofHooks block = {.private_mappings = true, .block = true};
+
+	return proof_collect_with(
+		req, pml_region_kind(req->region) == PML_KIND_BDEV ? &block : NULL, ret);
 }
 
 PmlProofVerdict pml_proof_verdict(const PmlProof *p)

@@ -20,6 +20,10 @@ typedef struct PmlRegionInfo {
 	uint64_t phys_start; /* UINT64_MAX when unknown */
 	int numa_node;
 	int target_node;
+	/* Of block devices. */
+	const char *by_id; /* the link's name below /dev/disk/by-id, or NULL */
+	uint64_t diskseq;  /* 0: unknown */
+	uint32_t block_obstacles;
 	bool duplicate_uuid;
 	bool no_node;	  /* path is not there, or is another device */
 	PmlExtent extent; /* size 0: no identity */

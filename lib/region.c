@@ -24,6 +24,7 @@ struct PmlRegion {
 	uint64_t phys_start;
 	int numa_node;
 	int target_node;
+	uint64_t diskseq;
 	uint32_t obstacles;
 	PmlExtent extent;
 };
@@ -40,6 +41,7 @@ static const char *const pml_binding_table[_PML_BINDING_MAX] = {
 	[PML_BINDING_DEVICE_DAX] = "device-dax",
 	[PML_BINDING_KMEM] = "kmem",
 	[PML_BINDING_OTHER] = "other",
+	[PML_BINDING_BLOCK] = "block",
 };
 DEFINE_STRING_TABLE(pml_binding, PmlBinding)
 
@@ -60,6 +62,16 @@ const char *pml_obstacle_to_string(PmlObstacle o)
 		return "no-node";
 	case PML_OBSTACLE_NO_IDENTITY:
 		return "no-identity";
+	case PML_OBSTACLE_MOUNTED:
+		return "mounted";
+	case PML_OBSTACLE_SWAP:
+		return "swap";
+	case PML_OBSTACLE_STACKED:
+		return "stacked";
+	case PML_OBSTACLE_EXCLUSIVE:
+		return "exclusive";
+	case PML_OBSTACLE_READ_ONLY:
+		return "read-only";
 	}
 	return NULL;
 }
@@ -90,8 +102,21 @@ const char *pml_obstacle_explain(PmlObstacle o)
 		       "number in /sys/bus/dax/devices/NAME/dev.";
 	case PML_OBSTACLE_NO_IDENTITY:
 		return "It cannot be told where on the media the region lies (no interleave set, "
-		       "physical address not readable, or several ranges), so its past cannot be "
+		       "physical address not readable, several ranges, a disk without a serial "
+		       "number, or a loop device whose file is gone), so its past cannot be "
 		       "looked up. Run with CAP_SYS_ADMIN, or make it of one range.";
+	case PML_OBSTACLE_MOUNTED:
+		return "The block device is mounted. Unmount it (findmnt shows where).";
+	case PML_OBSTACLE_SWAP:
+		return "The host swaps on the block device. Take it away with swapoff.";
+	case PML_OBSTACLE_STACKED:
+		return "The device mapper or md has a device above this one (lsblk shows it). "
+		       "Name that one, or take it apart.";
+	case PML_OBSTACLE_EXCLUSIVE:
+		return "Somebody has opened the block device exclusively, or one of its partitions "
+		       "is in use (lsblk and fuser show it). End that first.";
+	case PML_OBSTACLE_READ_ONLY:
+		return "The block device is read-only. Make it writable with blockdev --setrw.";
 	}
 	return NULL;
 }
@@ -127,6 +152,7 @@ static uint32_t work_out_obstacles(const PmlRegionInfo *info)
 		o |= PML_OBSTACLE_SYSTEM_RAM;
 		break;
 	case PML_BINDING_DEVICE_DAX:
+	case PML_BINDING_BLOCK:
 	case _PML_BINDING_MAX:
 	case _PML_BINDING_INVALID:
 		break;
@@ -141,7 +167,7 @@ static uint32_t work_out_obstacles(const PmlRegionInfo *info)
 		o |= PML_OBSTACLE_NO_NODE;
 	if (info->extent.size_bytes == 0)
 		o |= PML_OBSTACLE_NO_IDENTITY;
-	return o;
+	return o | info->block_obstacles;
 }
 
 static int make_id(const PmlRegionInfo *info, char **ret)
@@ -149,7 +175,9 @@ static int make_id(const PmlRegionInfo *info, char **ret)
 	char *id = NULL;
 	int n;
 
-	if (info->uuid && info->duplicate_uuid)
+	if (info->by_id)
+		n = asprintf(&id, "%s", info->by_id);
+	else if (info->uuid && info->duplicate_uuid)
 		n = asprintf(&id, "%s@%s", info->uuid, info->name);
 	else if (info->uuid)
 		n = asprintf(&id, "%s", info->uuid);
@@ -226,6 +254,7 @@ int pml_region_new(const PmlRegionInfo *info, PmlRegion **ret)
 	r->phys_start = info->phys_start;
 	r->numa_node = info->numa_node;
 	r->target_node = info->target_node;
+	r->diskseq = info->diskseq;
 	r->extent = info->extent;
 	r->obstacles = work_out_obstacles(info);
 
@@ -318,6 +347,11 @@ uint64_t pml_region_align_bytes(const PmlRegion *r)
 uint64_t pml_region_phys_start(const PmlRegion *r)
 {
 	return r->phys_start;
+}
+
+uint64_t pml_region_diskseq(const PmlRegion *r)
+{
+	return r->diskseq;
 }
 
 int pml_region_numa_node(const PmlRegion *r)

@@ -27,6 +27,7 @@ typedef enum PmlBinding {
 	PML_BINDING_DEVICE_DAX, /* device_dax: /dev/daxX.Y works */
 	PML_BINDING_KMEM,	/* dax_kmem: the memory is the kernel's own */
 	PML_BINDING_OTHER,
+	PML_BINDING_BLOCK, /* a block device: always served */
 	_PML_BINDING_MAX,
 	_PML_BINDING_INVALID = -22,
 } PmlBinding;
@@ -42,8 +43,14 @@ typedef enum PmlObstacle {
 	PML_OBSTACLE_NO_NODE = 1 << 5, /* no /dev node, or one with another device number */
 	PML_OBSTACLE_NO_IDENTITY = 1
 				   << 6, /* neither interleave set nor physical address readable */
+	/* Of block devices: who has it on the host. */
+	PML_OBSTACLE_MOUNTED = 1 << 7,
+	PML_OBSTACLE_SWAP = 1 << 8,
+	PML_OBSTACLE_STACKED = 1 << 9,	  /* below the device mapper or md */
+	PML_OBSTACLE_EXCLUSIVE = 1 << 10, /* exclusively opened by somebody else */
+	PML_OBSTACLE_READ_ONLY = 1 << 11,
 } PmlObstacle;
-#define _PML_OBSTACLE_BITS 7
+#define _PML_OBSTACLE_BITS 12
 
 /* libvirt and the guest's nvdimm driver want at least this much (a label-less guest namespace). */
 #define PML_REGION_MIN_BYTES (16ULL << 20)
@@ -62,8 +69,9 @@ PmlRegion *pml_region_unref(PmlRegion *r); /* takes NULL, returns NULL */
 
 /*
  * The id under which users and the bus name the region: the namespace's UUID, else
- * "phys-START-SIZE" in hexadecimal, else (physical address not readable) its name. Of regions that
- * share a UUID each gets "UUID@NAME". All strings are the region's.
+ * "phys-START-SIZE" in hexadecimal, else (physical address not readable) its name; of a block
+ * device the name of its link in /dev/disk/by-id, else its name. Of regions that share a UUID each
+ * gets "UUID@NAME". All strings are the region's.
  */
 const char *pml_region_id(const PmlRegion *r);
 /* "dax0.0"; may change at reboot. Of a disabled namespace: the name that its device had. */
@@ -79,6 +87,7 @@ dev_t pml_region_devno(const PmlRegion *r);	   /* as sysfs says; 0: no device */
 uint64_t pml_region_size_bytes(const PmlRegion *r);
 uint64_t pml_region_align_bytes(const PmlRegion *r);
 uint64_t pml_region_phys_start(const PmlRegion *r); /* UINT64_MAX when unknown */
+uint64_t pml_region_diskseq(const PmlRegion *r);    /* 0: not a block device, or unknown */
 int pml_region_numa_node(const PmlRegion *r);	    /* -1 when unknown */
 int pml_region_target_node(const PmlRegion *r);
 uint32_t pml_region_obstacles(const PmlRegion *r); /* PmlObstacle bits */

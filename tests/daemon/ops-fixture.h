@@ -101,8 +101,8 @@ static _unused_ OpError err;
 
 static _unused_ int try_lease(const char *domain, const char *owner)
 {
-	return op_lease_start(m, region(), domain, owner, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
-		&lease, &job, &err);
+	return op_lease_start(m, region(), domain, owner, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE,
+		false, 0, &lease, &job, &err);
 }
 
 static _unused_ void adopt(const char *owner)

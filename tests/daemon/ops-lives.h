@@ -85,8 +85,8 @@ static _unused_ void lend(const char *domain)
 
 	UNTIL(m->libvirt_connected && region()->presence == PML_PRESENCE_ONLINE);
 	settle();
-	CHECK(op_lease_start(m, region(), domain, NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
-		      &lease, &job, &err) == 0);
+	CHECK(op_lease_start(m, region(), domain, NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE,
+		      false, 0, &lease, &job, &err) == 0);
 	e = finish(job->id);
 	if (!pml_streq(e.result, "done"))
 		(void)fprintf(stderr, "# %s\n", e.message);

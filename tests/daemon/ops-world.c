@@ -37,7 +37,9 @@ static int fake_binding(void *userdata, const PmlRegion *r, PmlBinding *ret)
 {
 	if (world->missing)
 		return -ENODEV;
-	*ret = world->bound ? PML_BINDING_DEVICE_DAX : PML_BINDING_NONE;
+	*ret = world->block   ? PML_BINDING_BLOCK
+	       : world->bound ? PML_BINDING_DEVICE_DAX
+			      : PML_BINDING_NONE;
 	return 0;
 }
 
@@ -81,8 +83,19 @@ static int fake_module_refs(void *userdata, uint64_t *ret_refs, uint64_t *ret_pe
 	return -EOPNOTSUPP;
 }
 
+static int fake_claim(void *userdata, const PmlRegion *r, int *ret_fd)
+{
+	return world->block ? fake_open(userdata, r, ret_fd) : -EOPNOTSUPP;
+}
+
 static const PmlDaxOps fake_dax = {
-	fake_binding, fake_unbind, fake_bind, fake_open, fake_module_refs, NULL};
+	.binding = fake_binding,
+	.unbind = fake_unbind,
+	.bind = fake_bind,
+	.open = fake_open,
+	.module_refs = fake_module_refs,
+	.claim = fake_claim,
+};
 
 static int fake_scan(PmlInventory **ret)
 {
@@ -105,6 +118,13 @@ static int fake_scan(PmlInventory **ret)
 	PmlRegion *region;
 	int r;
 
+	if (world->block) {
+		info.kind = PML_KIND_BDEV;
+		info.binding = PML_BINDING_BLOCK;
+		info.diskseq = (uint64_t)world->diskseq;
+		info.extent.size_bytes = info.size_bytes = WORLD_BYTES + (uint64_t)world->grown;
+		(void)PML_STRCPY(info.extent.medium, "disk:world");
+	}
 	if (world->missing)
 		return pml_inventory_new(NULL, 0, ret);
 	r = pml_region_new(&info, &region);
@@ -380,6 +400,9 @@ static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
 {
 	WorldDomain *d = find(uuid);
 
+	world->destroys++;
+	while (world->hang_pause)
+		(void)poll(NULL, 0, 5);
 	(void)kill(d->pid, SIGKILL);
 	return 0;
 }

@@ -29,6 +29,10 @@ typedef struct WorldDomain {
 
 typedef struct World {
 	atomic_bool bound, missing;
+	atomic_bool block;  /* the region is a block device */
+	atomic_llong grown; /* … by so many bytes; negative: shrunk */
+	atomic_llong diskseq;
+	atomic_int destroys; /* libvirt was asked to */
 	atomic_int unbinds, binds;
 	atomic_int unbound_msec; /* CLOCK_BOOTTIME of the last unbind */
 	atomic_int violations;	 /* bound while an old holder lived; two machines that reach the

@@ -67,8 +67,8 @@ static void take_over(int nth, const char *step)
 	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
 	settle();
 	world->hang_in_write = nth;
-	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
-		      &lease, &job, &err) == 0);
+	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
+		      0, &lease, &job, &err) == 0);
 	lease_job = job;
 	UNTIL(world->ledger_hangs);
 	CHECK(pml_streq(lease_job->kind->steps[lease_job->step].name, step));
@@ -151,8 +151,8 @@ static void lend_persistent(void)
 	UNTIL(m->libvirt_connected);
 	scrub("");
 	settle();
-	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
-		      &lease, &job, &err) == 0);
+	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
+		      0, &lease, &job, &err) == 0);
 	op_lease_persist(job);
 	CHECK(pml_streq(finish(job->id).result, "done"));
 	CHECK(world->domains[0].defined);

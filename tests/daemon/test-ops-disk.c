@@ -140,8 +140,8 @@ static void lease_act(void)
 {
 	uint64_t id;
 
-	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, 0,
-		      &lease, &job, &err) == 0);
+	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
+		      0, &lease, &job, &err) == 0);
 	id = job->id;
 	rest();
 	memory->acked = ended_well(id);

@@ -87,7 +87,7 @@ static void test_caps(void **state)
 	scrub("");
 	m->config.max_leases_per_uid = 0;
 	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP,
-				 PML_AFTER_FENCE_PAUSE, 1000, &lease, &job, &err),
+				 PML_AFTER_FENCE_PAUSE, false, 1000, &lease, &job, &err),
 		1);
 	assert_string_equal(err.error, PML_ERROR_LIMIT);
 }
@@ -419,7 +419,7 @@ static void test_on_end_scrub(void **state)
 	scrub("");
 	UNTIL(m->libvirt_connected);
 	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_SCRUB,
-				 PML_AFTER_FENCE_DESTROY, 0, &lease, &job, &err),
+				 PML_AFTER_FENCE_DESTROY, false, 0, &lease, &job, &err),
 		0);
 	e = finish(job->id);
 	assert_string_equal(e.result, "done");

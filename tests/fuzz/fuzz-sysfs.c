@@ -140,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		make_dirs(MODULE "/holders/");
 		make_dirs("sys/bus/dax/drivers/device_dax/");
 	}
-	(void)uevent_concerns_us((const char *)data, size);
+	(void)uevent_concerns_us((const char *)data, size, true);
 	device(&next);
 	process(&next);
 	names(&next);

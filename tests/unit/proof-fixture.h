@@ -43,6 +43,9 @@ typedef struct Fake {
 	bool refs_move; /* another count at every look */
 	bool once;
 	const char *argument;
+	bool block;
+	int cache_result;
+	uint64_t cached_bytes;
 } Fake;
 
 static inline int fake_binding(void *userdata, const PmlRegion *r, PmlBinding *ret)
@@ -66,6 +69,15 @@ static inline int fake_module_refs(void *userdata, uint64_t *ret_refs, uint64_t 
 	return f->refs_result;
 }
 
+static inline int fake_drop_cache(void *userdata, const PmlRegion *r, uint64_t *ret_left_bytes)
+{
+	Fake *f = userdata;
+
+	if (f->cache_result == 0)
+		*ret_left_bytes = f->cached_bytes;
+	return f->cache_result;
+}
+
 static inline bool is_dax(const ProofHooks *hooks, dev_t rdev)
 {
 	return rdev == DEV_OTHER;
@@ -76,13 +88,15 @@ static ProofHooks hooks = {.is_dax = is_dax, .private_mappings = true};
 
 static inline PmlProof *collect_until(Fake *f, dev_t devno, bool probe, uint64_t deadline_usec)
 {
-	const PmlDaxOps dax = {
-		.binding = fake_binding, .module_refs = fake_module_refs, .userdata = f};
+	const PmlDaxOps dax = {.binding = fake_binding,
+		.module_refs = fake_module_refs,
+		.drop_cache = fake_drop_cache,
+		.userdata = f};
 	const PmlRegionInfo info = {
 		.name = "dax0.0",
 		.path = "/dev/dax0.0",
 		.uuid = "0f5c1d2e-0000-4000-8000-000000000001",
-		.kind = PML_KIND_DEVDAX,
+		.kind = f->block ? PML_KIND_BDEV : PML_KIND_DEVDAX,
 		.devno = devno,
 		.size_bytes = 64 * MIB,
 		.align_bytes = 2 * MIB,

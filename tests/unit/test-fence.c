@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <cmocka.h>
@@ -72,6 +73,7 @@ static int run(Fake *f, PmlKind kind, const char *cgroup, PmlFenceResult *res)
 	const PmlDaxOps dax = {.binding = fake_binding, .unbind = fake_unbind, .userdata = f};
 	PmlRegion *region = make_region(kind);
 	PmlFenceRequest req = {
+		.machine_pidfd = -EBADF,
 		.region = region,
 		.dax = &dax,
 		.machine_cgroup = cgroup,
@@ -98,6 +100,80 @@ static void test_levels(void **state)
 			pml_fence_level_from_string(pml_fence_level_to_string((PmlFenceLevel)l)),
 			l);
 	assert_int_equal(pml_fence_level_from_string("moat"), _PML_FENCE_LEVEL_INVALID);
+}
+
+/* A process of ours, and its pidfd; deaf: only SIGKILL ends it. */
+static pid_t start_machine(int *ret_pidfd)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)signal(SIGTERM, SIG_IGN);
+		for (;;)
+			(void)pause();
+	}
+	assert_true(pid > 0);
+	*ret_pidfd = (int)syscall(SYS_pidfd_open, pid, 0U);
+	assert_true(*ret_pidfd >= 0);
+	return pid;
+}
+
+static void test_destroys(void **state)
+{
+	const PmlDaxOps dax = {.binding = fake_binding, .unbind = fake_unbind};
+	PmlRegion *region = make_region(PML_KIND_BDEV);
+	PmlFenceResult res;
+	int pidfd, status;
+	pid_t pid = start_machine(&pidfd);
+	PmlFenceRequest req = {.region = region, .dax = &dax, .machine_pidfd = pidfd};
+
+	assert_int_equal(pml_fence_level(region, &dax), PML_FENCE_DESTROY);
+	assert_int_equal(pml_fence_run(&req, &res), 0);
+	assert_int_equal(res.level, PML_FENCE_DESTROY);
+	assert_true(res.destroyed);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), pid);
+	assert_int_equal(WTERMSIG(status), SIGKILL);
+
+	/* It has ended already: nothing is left to be done. */
+	assert_int_equal(pml_fence_run(&req, &res), 0);
+	req.machine_pidfd = -EBADF;
+	assert_int_equal(pml_fence_run(&req, &res), 0);
+	assert_false(res.destroyed);
+	close(pidfd);
+	pml_region_unref(region);
+}
+
+/* Whoever was asked first gets its time, and is not overtaken. */
+static void test_destroy_waits_for_who_was_asked(void **state)
+{
+	const PmlDaxOps dax = {.binding = fake_binding, .unbind = fake_unbind};
+	PmlRegion *region = make_region(PML_KIND_BDEV);
+	PmlFenceResult res;
+	int status, fds[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		char byte;
+
+		_exit(read(fds[0], &byte, 1) == 1 ? 7 : 1);
+	}
+	PmlFenceRequest req = {
+		.region = region,
+		.dax = &dax,
+		.machine_pidfd = (int)syscall(SYS_pidfd_open, pid, 0U),
+		.ask_timeout_usec = 60 * USEC_PER_SEC,
+	};
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(pml_fence_run(&req, &res), 0);
+	assert_true(res.destroyed);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 7);
+	close(req.machine_pidfd);
+	close(fds[0]);
+	close(fds[1]);
+	pml_region_unref(region);
 }
 
 static void test_unbinds(void **state)
@@ -245,6 +321,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_destroys),
+		cmocka_unit_test(test_destroy_waits_for_who_was_asked),
 		cmocka_unit_test(test_unbinds),
 		cmocka_unit_test(test_no_rung),
 		cmocka_unit_test(test_stale_is_untouched),

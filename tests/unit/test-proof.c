@@ -516,9 +516,45 @@ static void test_odd_names(void **state)
 	end(c);
 }
 
+/* The descriptor that is in flight of a block device shows in nothing but the page cache. */
+static void test_block(void **state)
+{
+	Fake f = {.binding = PML_BINDING_BLOCK, .block = true, .refs = 6};
+	_cleanup_free_ char *json = NULL;
+	PmlProof *p = collect(&f, DEV_REGION), *read_back = NULL;
+
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_CLEAR);
+	assert_int_equal(f.n_refs_calls, 0);
+	assert_int_equal(pml_proof_to_json(p, &json), 0);
+	assert_non_null(strstr(json, "\"cached_bytes\":0"));
+	assert_null(strstr(json, "module_refs"));
+	assert_int_equal(pml_proof_from_json(json, &read_back), 0);
+	assert_string_equal(pml_proof_summary(read_back), pml_proof_summary(p));
+	pml_proof_free(read_back);
+	pml_proof_free(p);
+
+	f.cached_bytes = 4096;
+	p = collect(&f, DEV_REGION);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
+	assert_non_null(strstr(pml_proof_summary(p), "4096 bytes of it are in the page cache"));
+	pml_proof_free(p);
+
+	f.cache_result = -EIO;
+	p = collect(&f, DEV_REGION);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
+	pml_proof_free(p);
+
+	/* Gone, or its number another's: what has it no longer leads to any device. */
+	f.binding_result = -ESTALE;
+	p = collect(&f, DEV_REGION);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_CLEAR);
+	pml_proof_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_block),
 		cmocka_unit_test(test_clear),
 		cmocka_unit_test(test_one_look),
 		cmocka_unit_test(test_nothing_to_conclude),

@@ -144,6 +144,28 @@ static void test_make_hostile(void **state)
 	assert_query(xml, "string(/memory/source/path)", path);
 }
 
+/* What libvirt refuses of a virtio-pmem must not be in it. */
+static void test_make_block(void **state)
+{
+	_cleanup_free_ char *xml = NULL;
+	VirtMemory mem = region;
+
+	mem.block = true;
+	assert_int_equal(PML_STRCPY(mem.path, "/dev/loop0"), 0);
+	assert_int_equal(virt_xml_make_memory(&mem, &xml), 0);
+	assert_query(xml, "string(/memory/@model)", "virtio-pmem");
+	assert_query(xml, "string(/memory/@access)", "shared");
+	assert_query(xml, "string(/memory/source/path)", "/dev/loop0");
+	assert_query(xml, "string(count(/memory/source/*))", "1");
+	assert_query(xml, "string(/memory/target/size)", "1048576");
+	assert_query(xml, "string(count(/memory/target/*))", "1");
+	assert_query(xml, "string(/memory/alias/@name)", "ua-pmemlease-1234");
+	mem.size_bytes += 512;
+	free(xml);
+	xml = NULL;
+	assert_int_equal(virt_xml_make_memory(&mem, &xml), -EINVAL);
+}
+
 static void test_make_refuses(void **state)
 {
 	static const char *const aliases[] = {
@@ -471,6 +493,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_make),
 		cmocka_unit_test(test_make_hostile),
+		cmocka_unit_test(test_make_block),
 		cmocka_unit_test(test_make_refuses),
 		cmocka_unit_test(test_suited),
 		cmocka_unit_test(test_off),
