@@ -5,7 +5,7 @@
 # for the emulated host, and one for the guests in it.
 
 host_modules=(virtio_blk ext4)
-guest_modules=(nfit nd_pmem dax_pmem device_dax)
+guest_modules=(nfit nd_pmem dax_pmem device_dax virtio_pmem)
 
 # kernel_get NAME: sets $kernel_dir (vmlinuz, modules.img, host.initrd, guest.initrd).
 kernel_get()

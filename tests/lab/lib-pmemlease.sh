@@ -84,6 +84,7 @@ bare_define()
 		  <on_reboot>destroy</on_reboot>
 		  <devices>
 		    <controller type='usb' model='none'/><memballoon model='none'/>
+		    <controller type='pci' model='pcie-root'/><controller type='pci' model='pcie-root-port'/>
 		    <memory model='nvdimm' access='shared'>
 		      <source><path>/run/$name.nvdimm</path></source>
 		      <target><size unit='MiB'>2</size><node>0</node></target>

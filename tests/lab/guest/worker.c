@@ -8,6 +8,8 @@
  *	ping			pong
  *	info			DEVICE SIZE
  *	zero			ok | nonzero OFFSET (the raw device, without writing to it)
+ *	write SEED		ok | error write OFFSET (the raw device, and flushes it)
+ *	compare SEED		ok | differ OFFSET (the raw device, past the page cache)
  *	fill SEED		ok | sigbus OFFSET
  *	check SEED		ok | differ OFFSET | sigbus OFFSET
  *	spin SEED		ok: from now on a process writes to all of the device, round and
@@ -376,6 +378,42 @@ static void command_zero(char *answer, size_t size)
 	close(fd);
 }
 
+/* The raw device in pieces: written and flushed, or read past the page cache and compared. */
+static void walk_raw(bool writing, uint64_t seed, char *answer, size_t size)
+{
+	const size_t piece = 1 << 20;
+	struct device device;
+	uint64_t *buffer, at, i;
+	int fd;
+
+	if (!wait_device(&device) || device.dax) {
+		snprintf(answer, size, "error no-block-device");
+		return;
+	}
+	fd = open(device.path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	buffer = mmap(NULL, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	snprintf(answer, size, "ok");
+	for (at = 0; at + piece <= device.size_bytes; at += piece) {
+		for (i = 0; writing && i < piece / sizeof(*buffer); i++)
+			buffer[i] = seed + at + i;
+		if ((writing ? pwrite(fd, buffer, piece, (off_t)at)
+			     : pread(fd, buffer, piece, (off_t)at)) != (ssize_t)piece) {
+			snprintf(answer, size, "error io %lu", at);
+			break;
+		}
+		for (i = 0; i < piece / sizeof(*buffer) && buffer[i] == seed + at + i; i++)
+			;
+		if (i < piece / sizeof(*buffer)) {
+			snprintf(answer, size, "differ %lu", at + i * sizeof(*buffer));
+			break;
+		}
+	}
+	if (writing && fsync(fd) < 0)
+		snprintf(answer, size, "error flush");
+	munmap(buffer, piece);
+	close(fd);
+}
+
 static _Noreturn void spin(uint64_t seed)
 {
 	for (touching = 0;; touching = touching + PAGE < map_bytes ? touching + PAGE : 0) {
@@ -470,6 +508,8 @@ static void serve(char *request)
 			command_info(answer, sizeof(answer));
 		else if (strcmp(word, "zero") == 0)
 			command_zero(answer, sizeof(answer));
+		else if (strcmp(word, "write") == 0 || strcmp(word, "compare") == 0)
+			walk_raw(*word == 'w', seed, answer, sizeof(answer));
 		else if (strcmp(word, "spun") == 0)
 			snprintf(answer, sizeof(answer), "%lu %s", spinner->count,
 				spinner->sigbus ? "sigbus"
