@@ -139,6 +139,16 @@ ExitCode verb_adopt(sd_bus *bus, const Options *o, char *const *args)
 
 	if (asprintf(&done, "now holds the data of %s", args[1]) < 0)
 		return report_errno(o, -ENOMEM, "Cannot ask the daemon");
+	/* A path may be of a block device that nobody has named yet; of any other it changes
+	 * nothing. */
+	if (strncmp(args[0], "/dev/", 5) == 0) {
+		_cleanup_message_ sd_bus_message *reply = NULL;
+		ExitCode code = bus_call(bus, o, PML_BUS_PATH, PML_IF_MANAGER, "AddBlockDevice",
+			&reply, "s", args[0]);
+
+		if (code != EXIT_DONE)
+			return code;
+	}
 	return region_call(bus, o, args[0], "Adopt", args[1], done);
 }
 

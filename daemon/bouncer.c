@@ -58,6 +58,8 @@ static const Entry entries[] = {
 	{PML_IF_MANAGER, "ListJobs", NULL, true, manager_bus_list_jobs, NULL},
 	{PML_IF_MANAGER, "History", PML_ACTION_INSPECT, false, manager_bus_history, NULL},
 	{PML_IF_MANAGER, "Diagnose", PML_ACTION_INSPECT, false, manager_bus_diagnose, NULL},
+	{PML_IF_MANAGER, "AddBlockDevice", PML_ACTION_ADOPT, false, manager_bus_add_block_device,
+		NULL},
 	{PML_IF_MANAGER, "Reload", PML_ACTION_MANAGE, false, manager_bus_reload, NULL},
 	{PML_IF_MANAGER, "Grant", ROOT_ONLY, false, manager_bus_grant, NULL},
 	{PML_IF_REGION, "Evict", PML_ACTION_EVICT, false, region_bus_evict, NULL},

@@ -121,6 +121,8 @@ int manager_bus_history(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_e
 int manager_bus_diagnose(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_grant(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_reload(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
+int manager_bus_add_block_device(
+	Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int region_bus_scrub(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int region_bus_adopt(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);

@@ -3,6 +3,7 @@
 #include "bus.h"
 #include "ops.h"
 #include "util.h"
+#include "wanted.h"
 
 #define HISTORY_MAX 1000
 
@@ -69,6 +70,8 @@ const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD_WITH_ARGS("History", SD_BUS_ARGS("s", id, "x", before, "u", max),
 		SD_BUS_RESULT("a(xtssssss)", rows), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Diagnose", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ssss)", findings),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("AddBlockDevice", SD_BUS_ARGS("s", path), SD_BUS_NO_RESULT,
 		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bouncer_method,
 		SD_BUS_VTABLE_UNPRIVILEGED),
@@ -401,6 +404,44 @@ int manager_bus_reload(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_er
 	r = pending_set_uid(p, uid);
 	if (r >= 0)
 		r = manager_reload(m, reload_done, p);
+	if (r < 0) {
+		pending_remove(p);
+		return bus_op_error(error, r, NULL);
+	}
+	return 0;
+}
+
+static void added(void *userdata, int r)
+{
+	reload_done(userdata, r < 0 ? r : 0, NULL);
+}
+
+int manager_bus_add_block_device(
+	Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
+{
+	const char *path;
+	struct Pending *p;
+	int r;
+
+	r = sd_bus_message_read(call, "s", &path);
+	if (r >= 0)
+		r = bus_check_text(error, "path", path, CONFIG_DEVICE_MAX - 1, false);
+	if (r < 0)
+		return r;
+	r = wanted_name(m, path);
+	if (r == -EINVAL)
+		return bus_error(error, PML_ERROR_INVALID,
+			"A block device is named by its path below /dev.");
+	if (r == -EDQUOT)
+		return bus_error(error, PML_ERROR_LIMIT,
+			"Too many block devices were named. List them in BlockDevices= of pmemleased.conf.");
+	if (r >= 0)
+		r = pending_add(m, call, &p);
+	if (r < 0)
+		return bus_op_error(error, r, NULL);
+	r = pending_set_uid(p, uid);
+	if (r >= 0)
+		r = manager_rescan(m, added, p);
 	if (r < 0) {
 		pending_remove(p);
 		return bus_op_error(error, r, NULL);

@@ -94,6 +94,7 @@ Manager *manager_free(Manager *m)
 	while (LIST_FIRST(&m->regions))
 		region_free(LIST_FIRST(&m->regions));
 	pml_inventory_free(m->inventory);
+	wanted_free(m);
 	pml_ledger_close(m->ledger);
 	closep(&m->marks_fd);
 	free(m->extents);

@@ -118,6 +118,7 @@ struct Manager {
 	int marks_fd;
 	char boot_id[PML_ID_MAX];
 	PmlInventory *inventory;
+	char **named; /* block devices that an operator named: wanted.h; NULL-terminated, or NULL */
 	LIST_HEAD(, Region) regions;
 	LIST_HEAD(, Lease) leases;
 	Job *jobs;

@@ -4,6 +4,8 @@
 
 #include "util.h"
 
+#define NAMED_MAX 256
+
 /*
  * A block device that was adopted is remembered by its bytes. Not one in an interleave set or at a
  * physical address: a namespace that was lent as device-dax and is a disk of the host's now was not
@@ -39,19 +41,73 @@ static bool is_added(const Wanted *w, const PmlExtent *e)
 	return false;
 }
 
-static int copy_paths(char **from, Wanted *w)
+static size_t count(char **list)
 {
 	size_t n = 0;
 
-	while (from && from[n])
+	while (list && list[n])
 		n++;
-	w->paths = calloc(n + 1, sizeof(char *));
-	for (size_t i = 0; w->paths && i < n; i++) {
-		w->paths[i] = strdup(from[i]);
-		if (!w->paths[i])
+	return n;
+}
+
+/* The copy has room for so many more. */
+static int copy_paths(char **from, size_t more, char ***ret)
+{
+	size_t n = count(from);
+	char **copy = calloc(n + more + 1, sizeof(*copy));
+
+	for (size_t i = 0; copy && i < n; i++) {
+		copy[i] = strdup(from[i]);
+		if (copy[i])
+			continue;
+		while (i > 0)
+			free(copy[--i]);
+		free(copy);
+		return -ENOMEM;
+	}
+	*ret = copy;
+	return copy ? 0 : -ENOMEM;
+}
+
+static int add_named(Wanted *w, char **named)
+{
+	size_t n = count(w->paths);
+
+	for (size_t i = 0; named && named[i]; i++) {
+		w->paths[n] = strdup(named[i]);
+		if (!w->paths[n++])
 			return -ENOMEM;
 	}
-	return w->paths ? 0 : -ENOMEM;
+	return 0;
+}
+
+int wanted_name(Manager *m, const char *path)
+{
+	size_t n = count(m->named);
+	char **more;
+
+	if (strncmp(path, "/dev/", 5) != 0 || strlen(path) >= CONFIG_DEVICE_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(m->named[i], path) == 0)
+			return 0;
+	if (n >= NAMED_MAX)
+		return -EDQUOT;
+	more = reallocarray(m->named, n + 2, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	m->named = more;
+	more[n + 1] = NULL;
+	more[n] = strdup(path);
+	return more[n] ? 0 : -ENOMEM;
+}
+
+void wanted_free(Manager *m)
+{
+	for (char **p = m->named; p && *p; p++)
+		free(*p);
+	free(m->named);
+	m->named = NULL;
 }
 
 int wanted_new(const Manager *m, Wanted *ret)
@@ -60,7 +116,9 @@ int wanted_new(const Manager *m, Wanted *ret)
 	const Lease *l;
 	int r;
 
-	r = copy_paths(m->config.block_devices, &w);
+	r = copy_paths(m->config.block_devices, count(m->named), &w.paths);
+	if (r == 0)
+		r = add_named(&w, m->named);
 	for (size_t i = 0; i < m->n_extents && r == 0; i++)
 		if (is_remembered(&m->extents[i]))
 			r = add(&w, &m->extents[i].extent);
@@ -99,7 +157,7 @@ bool wanted_any(const Manager *m)
 {
 	const Region *r;
 
-	if (m->config.block_devices && m->config.block_devices[0])
+	if (count(m->config.block_devices) + count(m->named) > 0)
 		return true;
 	LIST_FOREACH (r, &m->regions, regions)
 		if (is_block_medium(r->extent.medium) && r->extent.size_bytes > 0)

@@ -17,5 +17,9 @@ int wanted_new(const Manager *m, Wanted *ret);
 void wanted_clear(Wanted *w);
 /* Any thread: adds them to a scan. */
 int wanted_scan(const Wanted *w, PmlInventory *inv);
+/* An operator named this device until the daemon ends, or for good if what is recorded of its bytes
+ * says so by then. 0; -EINVAL: no absolute path below /dev; -EDQUOT: too many; -ENOMEM. */
+int wanted_name(Manager *m, const char *path);
+void wanted_free(Manager *m);
 /* Are there block devices to be heard of? */
 bool wanted_any(const Manager *m);
