@@ -65,13 +65,34 @@ static int copy_machines(DiagnoseWork *w, const Manager *m)
 	return 0;
 }
 
-static void add_regions(const Manager *m, Findings *l)
+static void add_lease(const Lease *lease, Findings *l)
 {
-	size_t n = 0, unfenceable = 0;
+	const char *machine =
+		lease->record.domain_name[0] ? lease->record.domain_name : lease->record.domain;
+
+	if (lease->gone || lease_state(lease) == PML_LEASE_RELEASED)
+		return;
+	if (lease->region->host && pml_region_kind(lease->region->host) == PML_KIND_BDEV)
+		finding_add(l, FINDING_WARN, "leases.destroy",
+			"Lend device-dax to a machine that must outlive an eviction.",
+			"Region %s is lent to %s, and taking it back destroys that machine.",
+			region_label(lease->region), machine);
+	if (lease->pinned)
+		finding_add(l, FINDING_BAD, "leases.pinned",
+			"Take that device away from the machine, or have the tenant release the region.",
+			"Region %s cannot be taken back from %s with a proof: %s",
+			region_label(lease->region), machine, lease->pinned);
+}
+
+void diagnose_regions(const Manager *m, Findings *l)
+{
+	size_t n = 0, n_block = 0, unfenceable = 0;
+	const Lease *lease;
 	const Region *r;
 
 	LIST_FOREACH (r, &m->regions, regions) {
 		n++;
+		n_block += r->host && pml_region_kind(r->host) == PML_KIND_BDEV;
 		if (r->record.use == PML_USE_QUARANTINED)
 			finding_add(l, FINDING_WARN, "regions",
 				"Mend the reason, or give your word: pmemlease lift-quarantine.",
@@ -86,6 +107,14 @@ static void add_regions(const Manager *m, Findings *l)
 	if (unfenceable == 0)
 		finding_add(l, FINDING_OK, "regions", NULL,
 			"Every region that is there can be fenced (%zu known).", n);
+	if (n_block > 0)
+		finding_add(l, FINDING_WARN, "regions.block",
+			"Each lease wants the consent: pmemlease lease --allow-destroy.",
+			"Of the regions %zu are block devices, which have the rung destroy alone: no kernel removes "
+			"their mappings from a machine that goes on.",
+			n_block);
+	LIST_FOREACH (lease, &m->leases, leases)
+		add_lease(lease, l);
 	if (m->read_again)
 		finding_add(l, FINDING_BAD, "ledger", "journalctl -u pmemleased has the reason.",
 			"The ledger could not be read; it is tried again.");
@@ -167,7 +196,7 @@ int manager_bus_diagnose(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 	w->connected = m->libvirt_connected;
 	w->checked_usec = m->ledger_checked_usec;
 	w->state_fd = open(m->config.state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	add_regions(m, &w->found);
+	diagnose_regions(m, &w->found);
 	r = copy_machines(w, m);
 	if (r < 0) {
 		bus_work_free(&w->work);

@@ -7,6 +7,8 @@
 
 #include "findings.h"
 
+typedef struct Manager Manager;
+
 /* A running machine that a region is lent to. */
 typedef struct DiagnoseMachine {
 	const char *name; /* as people call it; borrowed */
@@ -23,3 +25,6 @@ void diagnose_machine(int proc_fd, const DiagnoseMachine *m, Findings *l);
 /* The ledger's file system, and what is in the file's head. dir_fd: the state directory.
  * checked_usec: CLOCK_REALTIME of the last check of all rows. */
 void diagnose_ledger(int dir_fd, uint64_t checked_usec, Findings *l);
+
+/* On the main thread: regions and leases that can be taken back only at a price, or not. */
+void diagnose_regions(const Manager *m, Findings *l);

@@ -15,6 +15,11 @@ static int append_policy(sd_bus_message *reply, const Lease *l)
 		pml_after_fence_to_string(l->record.after_fence));
 }
 
+static bool is_block(const Lease *l)
+{
+	return l->region->last && pml_region_kind(l->region->last) == PML_KIND_BDEV;
+}
+
 /* The proof itself names processes, and is not for everybody: Region.GetProof has it. */
 static int append_proof(sd_bus_message *reply, const Lease *l)
 {
@@ -42,6 +47,9 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 			"destroy), and start it again.");
 	if (r >= 0 && l->unpersisted)
 		r = sd_bus_message_append(reply, "s", l->unpersisted);
+	if (r >= 0 && is_block(l) && lease_state(l) == PML_LEASE_ACTIVE)
+		r = sd_bus_message_append(reply, "s",
+			"A block device is taken back by destroying the machine, and in no other way.");
 	if (r >= 0 && l->pinned)
 		r = sd_bus_message_append(reply, "s", l->pinned);
 	if (r >= 0 && l->region->lease == l && l->region->intruder)
@@ -71,7 +79,7 @@ LEASE_GETTER(domain, sd_bus_message_append(reply, "s", l->record.domain))
 LEASE_GETTER(domain_name, sd_bus_message_append(reply, "s", l->record.domain_name))
 LEASE_GETTER(owner, sd_bus_message_append(reply, "s", l->record.owner))
 LEASE_GETTER(alias, sd_bus_message_append(reply, "s", l->record.alias))
-LEASE_GETTER(model, sd_bus_message_append(reply, "s", "nvdimm"))
+LEASE_GETTER(model, sd_bus_message_append(reply, "s", is_block(l) ? "virtio-pmem" : "nvdimm"))
 LEASE_GETTER(state, sd_bus_message_append(reply, "s", pml_lease_state_to_string(lease_state(l))))
 LEASE_GETTER(policy, append_policy(reply, l))
 LEASE_GETTER(deadline, sd_bus_message_append(reply, "t",

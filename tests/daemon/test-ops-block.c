@@ -2,6 +2,7 @@
 
 /* A block device: the consent, the rung destroy, a resize. The machines are real processes. */
 
+#include "diagnose.h"
 #include "ops-fixture.h"
 
 static int setup_block(void **state)
@@ -174,6 +175,32 @@ static void test_restart(void **state)
 	assert_false(machine_lives(0));
 }
 
+/* Before anything goes wrong: what an eviction will cost, and what it cannot. */
+static void test_diagnosis(void **state)
+{
+	const char *said[] = {"Of the regions 1 are block devices", "destroys that machine",
+		"cannot be taken back from a with a proof: VFIO"};
+	const char *checks[] = {"regions.block", "leases.destroy", "leases.pinned"};
+	Findings l = {};
+	size_t n = 0;
+
+	lend_block();
+	region()->lease->pinned = strdup("VFIO has it.");
+	diagnose_regions(m, &l);
+	assert_int_equal(l.r, 0);
+	for (size_t i = 0; i < l.n; i++)
+		for (size_t k = 0; k < ELEMENTSOF(checks); k++)
+			if (strcmp(l.items[i].check, checks[k]) == 0) {
+				assert_non_null(strstr(l.items[i].text, said[k]));
+				assert_int_equal(
+					l.items[i].level, k == 2 ? FINDING_BAD : FINDING_WARN);
+				assert_string_not_equal(l.items[i].mend, "");
+				n++;
+			}
+	assert_int_equal(n, 3);
+	findings_clear(&l);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_block, teardown)
 
 int main(int argc, char **argv)
@@ -188,6 +215,7 @@ int main(int argc, char **argv)
 		TEST(test_vanishes),
 		TEST(test_another_device),
 		TEST(test_restart),
+		TEST(test_diagnosis),
 	};
 	int r;
 
