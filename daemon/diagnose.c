@@ -72,7 +72,7 @@ static void add_lease(const Lease *lease, Findings *l)
 
 	if (lease->gone || lease_state(lease) == PML_LEASE_RELEASED)
 		return;
-	if (lease->region->host && pml_region_kind(lease->region->host) == PML_KIND_BDEV)
+	if (region_is_block(lease->region))
 		finding_add(l, FINDING_WARN, "leases.destroy",
 			"Lend device-dax to a machine that must outlive an eviction.",
 			"Region %s is lent to %s, and taking it back destroys that machine.",

@@ -15,11 +15,6 @@ static int append_policy(sd_bus_message *reply, const Lease *l)
 		pml_after_fence_to_string(l->record.after_fence));
 }
 
-static bool is_block(const Lease *l)
-{
-	return l->region->last && pml_region_kind(l->region->last) == PML_KIND_BDEV;
-}
-
 /* The proof itself names processes, and is not for everybody: Region.GetProof has it. */
 static int append_proof(sd_bus_message *reply, const Lease *l)
 {
@@ -47,7 +42,7 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 			"destroy), and start it again.");
 	if (r >= 0 && l->unpersisted)
 		r = sd_bus_message_append(reply, "s", l->unpersisted);
-	if (r >= 0 && is_block(l) && lease_state(l) == PML_LEASE_ACTIVE)
+	if (r >= 0 && region_is_block(l->region) && lease_state(l) == PML_LEASE_ACTIVE)
 		r = sd_bus_message_append(reply, "s",
 			"A block device is taken back by destroying the machine, and in no other way.");
 	if (r >= 0 && l->pinned)
@@ -79,7 +74,8 @@ LEASE_GETTER(domain, sd_bus_message_append(reply, "s", l->record.domain))
 LEASE_GETTER(domain_name, sd_bus_message_append(reply, "s", l->record.domain_name))
 LEASE_GETTER(owner, sd_bus_message_append(reply, "s", l->record.owner))
 LEASE_GETTER(alias, sd_bus_message_append(reply, "s", l->record.alias))
-LEASE_GETTER(model, sd_bus_message_append(reply, "s", is_block(l) ? "virtio-pmem" : "nvdimm"))
+LEASE_GETTER(model,
+	sd_bus_message_append(reply, "s", region_is_block(l->region) ? "virtio-pmem" : "nvdimm"))
 LEASE_GETTER(state, sd_bus_message_append(reply, "s", pml_lease_state_to_string(lease_state(l))))
 LEASE_GETTER(policy, append_policy(reply, l))
 LEASE_GETTER(deadline, sd_bus_message_append(reply, "t",
@@ -212,6 +208,9 @@ int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 		r = bus_parse_after_fence(after_fence, &rec.after_fence, error);
 	if (r < 0)
 		return r;
+	if (region_is_block(l->region) && rec.after_fence != PML_AFTER_FENCE_DESTROY)
+		return bus_error(error, PML_ERROR_NO_FENCE,
+			"A block device is taken back by destroying its domain, and in no other way.");
 	if (l->marked || !l->recorded)
 		return bus_error(
 			error, PML_ERROR_BUSY, "An operation has the lease; wait for its end.");

@@ -69,6 +69,12 @@ static inline const char *region_label(const Region *r)
 	return r->name[0] ? r->name : r->id;
 }
 
+/* Also of one that is missing, if it was here since the daemon's start. */
+static inline bool region_is_block(const Region *r)
+{
+	return r->last && pml_region_kind(r->last) == PML_KIND_BDEV;
+}
+
 /* Offline until somebody brings it back by name. */
 static inline bool region_is_kept_offline(const Region *r)
 {

@@ -65,6 +65,11 @@ static void test_evict(void **state)
 	WorldEnd e;
 
 	lend_block();
+	/* Nobody is told that the machine would only be paused. */
+	refused(op_evict_start(
+			m, region(), "evict", 0, false, PML_AFTER_FENCE_PAUSE, 0, &job, &err),
+		PML_ERROR_NO_FENCE);
+	assert_true(machine_lives(0));
 	e = evict(0);
 	assert_string_equal(e.result, "done");
 	assert_false(machine_lives(0));
