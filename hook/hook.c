@@ -22,8 +22,10 @@
 /* Longer than all bounds of a grant in the daemon together (daemon/config.c: 20 + 10 + 5 s). */
 #define CALL_USEC (45 * USEC_PER_SEC)
 /* For a machine without a managed device, as far as is known here: a daemon that hangs must not
- * keep all others from starting. */
-#define CALL_OTHERS_USEC (5 * USEC_PER_SEC)
+ * keep the others from starting. A start has one question of the first kind and one of the second,
+ * which together are 5 s. */
+#define CALL_OTHERS_USEC (4 * USEC_PER_SEC)
+#define TELL_OTHERS_USEC USEC_PER_SEC
 
 /* libvirt's operations in which failing keeps the machine from coming to be. In the others a
  * failure is ignored, or, in `started`, kills what runs; in `reconnect` it would kill a machine
@@ -158,13 +160,15 @@ static bool is_nobody(const sd_bus_error *e)
 }
 
 /* Tests make it shorter. */
-static uint64_t call_usec(bool managed)
+static uint64_t call_usec(const char *op, bool managed)
 {
 	const char *sec = secure_getenv("PMEMLEASE_HOOK_TIMEOUT_SEC");
 
 	if (sec)
 		return strtoul(sec, NULL, 10) * USEC_PER_SEC;
-	return managed ? CALL_USEC : CALL_OTHERS_USEC;
+	if (managed)
+		return CALL_USEC;
+	return may_refuse(op) ? CALL_OTHERS_USEC : TELL_OTHERS_USEC;
 }
 
 static Answer ask(const char *domain, const char *xml, const char *op, bool managed)
@@ -184,7 +188,7 @@ static Answer ask(const char *domain, const char *xml, const char *op, bool mana
 		r = sd_bus_message_append(call, "ss", xml, op);
 	if (r < 0)
 		return ANSWER_NONE;
-	r = sd_bus_call(bus, call, call_usec(managed), &error, &reply);
+	r = sd_bus_call(bus, call, call_usec(op, managed), &error, &reply);
 	if (r >= 0)
 		return ANSWER_YES;
 	if (!sd_bus_error_is_set(&error) || is_nobody(&error))
@@ -215,6 +219,11 @@ static int decide(const char *domain, const char *op, const char *xml)
 		}
 		start_domain_clear(&d);
 		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	}
+	/* `prepare` has decided; asked again only because the daemon may have gone since. */
+	if (!device && strcmp(op, "start") == 0) {
+		start_domain_clear(&d);
+		return EXIT_SUCCESS;
 	}
 	switch (ask(domain, xml, op, device != NULL)) {
 	case ANSWER_YES:

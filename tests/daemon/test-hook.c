@@ -17,7 +17,7 @@
 
 static char said[4096]; /* on stderr */
 
-/* Its exit status. */
+/* Its exit status. timeout_sec NULL: its own. */
 static int hook(Harness *h, const char *op, const char *xml, const char *timeout_sec)
 {
 	int in[2], err[2], status;
@@ -33,7 +33,8 @@ static int hook(Harness *h, const char *op, const char *xml, const char *timeout
 	if (pid == 0) {
 		setenv("DBUS_SYSTEM_BUS_ADDRESS", h->address, 1);
 		setenv("PMEMLEASE_STATE_DIR", state, 1);
-		setenv("PMEMLEASE_HOOK_TIMEOUT_SEC", timeout_sec, 1);
+		if (timeout_sec)
+			setenv("PMEMLEASE_HOOK_TIMEOUT_SEC", timeout_sec, 1);
 		dup2(in[0], STDIN_FILENO);
 		dup2(err[1], STDOUT_FILENO);
 		dup2(err[1], STDERR_FILENO);
@@ -185,6 +186,20 @@ static void test_daemon_hangs(void **state)
 	fail_msg("The lease of a start that was given up stays.");
 }
 
+/* All that libvirt asks in a start, of a machine that has nothing of ours. */
+static void test_daemon_hangs_for_others(void **state)
+{
+	static const char *const ops[] = {"prepare", "start", "started"};
+	uint64_t begin = pml_now_usec(CLOCK_MONOTONIC);
+	Harness *h = *state;
+
+	assert_int_equal(kill(h->daemon_pid, SIGSTOP), 0);
+	for (size_t i = 0; i < ELEMENTSOF(ops); i++)
+		assert_int_equal(hook(h, ops[i], XML_NONE, NULL), 0);
+	assert_int_equal(kill(h->daemon_pid, SIGCONT), 0);
+	assert_true(pml_now_usec(CLOCK_MONOTONIC) - begin < 8 * USEC_PER_SEC);
+}
+
 static void test_only_root(void **state)
 {
 	Harness *h = *state;
@@ -225,6 +240,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_granted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_daemon_is_down, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_daemon_hangs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_daemon_hangs_for_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_root, setup, teardown),
 	};
 
