@@ -3,6 +3,7 @@
 #include <systemd/sd-id128.h>
 
 #include "bus.h"
+#include "log.h"
 #include "manager.h"
 #include "util.h"
 
@@ -113,5 +114,44 @@ void leases_collect(Manager *m)
 		next = LIST_NEXT(l, leases);
 		if (l->gone && !lease_in_use(m, l))
 			lease_free(l);
+	}
+}
+
+static void on_renamed(void *data, int r, const char *why)
+{
+	if (r != 0)
+		log_warning("The new name of a domain could not be recorded (%s).",
+			why ? why : strerror(r < 0 ? -r : EIO));
+}
+
+static void record_name(Lease *l)
+{
+	PmlTxn *txn = pml_txn_new("daemon");
+	int r = txn ? pml_txn_lease_update(txn, &l->record) : -ENOMEM;
+
+	if (r >= 0)
+		r = manager_apply(l->manager, TAKE_PTR(txn), on_renamed, NULL);
+	pml_txn_free(txn);
+	if (r < 0)
+		on_renamed(NULL, r, NULL);
+}
+
+/*
+ * libvirt renames only what is off (11.3 src/qemu/qemu_driver.c, qemuDomainRename): these are
+ * leases that outlive their machine. One that a job has is on its way out, and keeps on the disk
+ * the name that it began with.
+ */
+void leases_rename(Manager *m, const char *domain, const char *name)
+{
+	Lease *l;
+
+	LIST_FOREACH (l, &m->leases, leases) {
+		if (l->gone || !pml_streq(l->record.domain, domain) ||
+			pml_streq(l->record.domain_name, name) ||
+			PML_STRCPY(l->record.domain_name, name) < 0)
+			continue;
+		if (l->recorded && !l->marked && !l->region->job)
+			record_name(l);
+		lease_changed(l);
 	}
 }

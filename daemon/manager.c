@@ -442,6 +442,9 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 	case VIRT_EV_DOMAIN_STARTED:
 		behind_kick(m);
 		break;
+	case VIRT_EV_DOMAIN_RENAMED:
+		leases_rename(m, ev->domain, ev->detail);
+		break;
 	case VIRT_EV_DEVICE_ADDED:
 		/* Our own, no more than what a lease's job looks at. */
 		if (strncmp(ev->alias, PML_ALIAS_PREFIX, strlen(PML_ALIAS_PREFIX)) == 0)

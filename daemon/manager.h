@@ -292,6 +292,8 @@ void lease_drop(Lease *l);
 /* Frees those that are gone and that no job has. */
 void leases_collect(Manager *m);
 int lease_new_id(char ret[PML_ID_MAX]);
+/* The domain of this UUID has another name now: the leases that it has show it. */
+void leases_rename(Manager *m, const char *domain, const char *name);
 
 /* --- signals; each does nothing while there is no bus --- */
 void region_changed(Region *r);

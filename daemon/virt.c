@@ -167,6 +167,8 @@ static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int det
 		post_domain(opaque, VIRT_EV_DOMAIN_STARTED, dom, "", "");
 	else if (event == VIR_DOMAIN_EVENT_STOPPED)
 		post_domain(opaque, VIRT_EV_DOMAIN_STOPPED, dom, "", stopped_detail(detail));
+	else if (event == VIR_DOMAIN_EVENT_DEFINED && detail == VIR_DOMAIN_EVENT_DEFINED_RENAMED)
+		post_domain(opaque, VIRT_EV_DOMAIN_RENAMED, dom, "", virDomainGetName(dom));
 	return 0;
 }
 

@@ -52,6 +52,7 @@ typedef enum VirtEventType {
 	VIRT_EV_DISCONNECTED,
 	VIRT_EV_DOMAIN_STOPPED, /* its process is gone; detail: why, in a word or two */
 	VIRT_EV_DOMAIN_STARTED,
+	VIRT_EV_DOMAIN_RENAMED, /* detail: its name now */
 	VIRT_EV_DEVICE_ADDED,	/* alias */
 	VIRT_EV_DEVICE_REMOVED, /* alias */
 	VIRT_EV_MEMORY_FAILURE, /* detail: who was told, and what was done */

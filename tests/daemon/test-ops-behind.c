@@ -99,6 +99,26 @@ static void test_kept_offline_is_bound(void **state)
 	refused(op_readmit_start(m, region(), 0, &job, &err), PML_ERROR_QUARANTINED);
 }
 
+/* The name that is shown follows, also on the disk. */
+static void test_renamed(void **state)
+{
+	VirtEvent ev = {.type = VIRT_EV_DOMAIN_RENAMED, .detail = "z"};
+
+	scrub("");
+	lend("a");
+	(void)evict(0);
+	UNTIL(is_calm() && !m->n_applies && !region()->lease->marked && region()->watches);
+	(void)PML_STRCPY(ev.domain, WORLD_B);
+	world_virt_event(&ev);
+	(void)PML_STRCPY(ev.domain, WORLD_A);
+	world_virt_event(&ev);
+	UNTIL(pml_streq(region()->lease->record.domain_name, "z") && !m->n_applies);
+	stop();
+	start();
+	assert_string_equal(region()->lease->record.domain_name, "z");
+	assert_string_equal(region()->lease->record.domain, WORLD_A);
+}
+
 static void test_pinned(void **state)
 {
 	WorldEnd e;
@@ -138,6 +158,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_attached_by_somebody, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_opened_by_somebody, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kept_offline_is_bound, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_renamed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pinned, setup, teardown),
 	};
 	int r;
