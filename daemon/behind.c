@@ -9,6 +9,7 @@
  */
 
 #include "behind.h"
+#include "block-watch.h"
 #include "log.h"
 #include "ops-internal.h"
 #include "util.h"
@@ -234,6 +235,7 @@ static int on_pace(sd_event_source *s, uint64_t usec, void *userdata)
 	Manager *m = userdata;
 	Region *r = whose_turn(m);
 
+	block_watch_look(m);
 	if (r) {
 		(void)PML_STRCPY(m->behind->last, r->id);
 		r->look = true;

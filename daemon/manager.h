@@ -54,13 +54,15 @@ struct Region {
 			*/
 	sd_event_source *retry; /* proves again on a clock where no holder can be watched */
 	uint64_t retry_usec;
-	char *path;		 /* object path */
-	char name[PML_NAME_LEN]; /* "dax0.0"; the last one known while missing */
-	bool on_bus;		 /* InterfacesAdded was sent */
-	bool changed;		 /* to be told on the bus: announce.c */
-	bool presence_moved;	 /* by the last scan */
-	bool returned;		 /* by the last scan: it was missing before */
-	bool replaced;		 /* while lent: the block device is another one with its name */
+	char *path;		     /* object path */
+	char name[PML_NAME_LEN];     /* "dax0.0"; the last one known while missing */
+	bool on_bus;		     /* InterfacesAdded was sent */
+	bool changed;		     /* to be told on the bus: announce.c */
+	bool presence_moved;	     /* by the last scan */
+	bool returned;		     /* by the last scan: it was missing before */
+	bool replaced;		     /* while lent: the block device is another one with its name */
+	sd_event_source *disk_watch; /* of a partition: block-watch.c */
+	dev_t disk_watched;	     /* for which device; 0: none */
 };
 
 /* What people call a region: its device's name; its id where it never had one. */

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "block-watch.h"
 #include "bus.h"
 #include "log.h"
 #include "manager.h"
@@ -79,6 +80,7 @@ Region *region_free(Region *r)
 	region_withdraw(r);
 	LIST_REMOVE(r, regions);
 	op_watches_free(r);
+	block_watch_stop(r);
 	sd_event_source_disable_unref(r->retry);
 	pml_region_unref(r->host);
 	pml_region_unref(r->last);
@@ -220,6 +222,7 @@ static int region_take_host(Region *r, PmlRegion *host)
 		pml_region_unref(r->last);
 		r->last = pml_region_ref(host);
 	}
+	block_watch_update(r);
 	region_presence(r, host ? presence_of(host) : PML_PRESENCE_EV_VANISHED);
 	region_announce(r);
 	if (differs || r->presence_moved)

@@ -26,6 +26,15 @@ udevadm settle
 part=${pmem##*/}p1
 
 reload() { busctl --timeout=30 call "$bus" /org/pmemlease1 "$bus.Manager" Reload >/dev/null; }
+# resize_first DISK MIB: BLKPG_RESIZE_PARTITION of the partition that begins at 1 MiB, as resizepart does it.
+resize_first()
+{
+	perl -e '
+		open(F, "<", $ARGV[0]) or die;
+		$p = pack("q q i a64 a64 x4", 1 << 20, $ARGV[1] << 20, 1, "", "");
+		$arg = pack("i i i x4 P", 3, 0, length $p, $p);
+		ioctl(F, 0x1269, $arg) or die $!;' "$@"
+}
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
 fails "a block device that nobody named is no region" pmemlease status "$name"
@@ -140,6 +149,19 @@ succeeds "the machine was killed" gone "$pid"
 kill -CONT "$libvirtd"
 is "$(pmemlease --json proof "$part" | jq -r .verdict)" clear "and the proof is clear"
 succeeds "free" wait_region 20 "$part" Use free
+
+# --- a partition is resized under its lease: of this the kernel says nothing at all ---
+wait_for 20 bare_start b1
+succeeds "lease it again" pmemlease lease "$part" b1 --allow-destroy
+pid=$(qemu_pid b1)
+before=$(now_msec)
+resize_first "$pmem" 8
+succeeds "a partition that shrinks under its lease: the machine is ended" wait_for 15 gone "$pid"
+diag "shrunk; the machine was gone after $(($(now_msec) - before)) ms"
+succeeds "and the region is free" wait_region 20 "$part" Use free
+resize_first "$pmem" 16
+succeeds "a partition that grows is seen, too" wait_region 10 "$part" Size $((16 << 20))
+is "$(region_get "$part" Content)" retained "and has its past again"
 
 # --- it leaves ---
 wait_for 20 bare_start b1
