@@ -255,6 +255,12 @@ int behind_start(Manager *m)
 		m->config.look_usec, 5 * USEC_PER_SEC, on_pace, m);
 }
 
+void behind_repace(Manager *m)
+{
+	if (m->behind && m->behind->timer)
+		(void)sd_event_source_set_time_relative(m->behind->timer, m->config.look_usec);
+}
+
 void behind_stop(Manager *m)
 {
 	if (m->behind)

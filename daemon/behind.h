@@ -8,6 +8,8 @@
 /* The clock for it. 0 or negative errno. */
 int behind_start(Manager *m);
 void behind_stop(Manager *m);
+/* The configuration has another pace, which holds from now on. */
+void behind_repace(Manager *m);
 /* Something has happened that may have opened a region: all are looked at soon, one by one. */
 void behind_kick(Manager *m);
 /* A device was added to this domain, or libvirt is there again ("": every domain with a lease). */

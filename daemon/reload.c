@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "behind.h"
 #include "log.h"
 #include "manager.h"
 #include "util.h"
@@ -78,6 +79,7 @@ static void take_config(Manager *m, Config *c)
 	config_clear(&m->config);
 	m->config = *c;
 	log_setup(c->debug);
+	behind_repace(m);
 	log_full(LOG_INFO, &(LogFields){.message_id = PML_MESSAGE_CONFIG_READ},
 		"The configuration was read again.");
 }

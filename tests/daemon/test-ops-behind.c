@@ -78,6 +78,17 @@ static void test_opened_by_somebody(void **state)
 	world->look_usec = 0;
 }
 
+/* A shorter pace does not wait for the end of the longer one. */
+static void test_pace_is_changed(void **state)
+{
+	scrub("");
+	UNTIL(is_calm());
+	world->domains[1].mapped = true;
+	m->config.look_usec = 50000;
+	behind_repace(m);
+	UNTIL(region()->intruder);
+}
+
 static void test_kept_offline_is_bound(void **state)
 {
 	WorldEnd e;
@@ -157,6 +168,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_attached_by_somebody, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_opened_by_somebody, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pace_is_changed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kept_offline_is_bound, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_renamed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pinned, setup, teardown),
