@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "json-text.h"
 #include "mark.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <sys/stat.h>
-
-#include <json-c/json.h>
 
 #include "util.h"
 
@@ -181,27 +180,6 @@ static int read_all(int fd, char **ret, size_t *ret_n)
 	return 0;
 }
 
-static int parse(const char *text, size_t n, struct json_object **ret)
-{
-	struct json_tokener *tokener = json_tokener_new();
-	struct json_object *o;
-	bool whole;
-
-	if (!tokener)
-		return -ENOMEM;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-	o = json_tokener_parse_ex(tokener, text, (int)n);
-	whole = json_tokener_get_error(tokener) == json_tokener_success &&
-		json_tokener_get_parse_end(tokener) == n;
-	json_tokener_free(tokener);
-	if (!whole || !json_object_is_type(o, json_type_object)) {
-		json_object_put(o);
-		return -EBADMSG;
-	}
-	*ret = o;
-	return 0;
-}
-
 static struct json_object *member(struct json_object *o, const char *key, json_type type)
 {
 	struct json_object *value;
@@ -251,7 +229,7 @@ static int load_json(int dir_fd, const char *name, struct json_object **ret)
 		return -errno;
 	r = read_all(fd, &text, &n);
 	if (r == 0)
-		r = parse(text, n, ret);
+		r = json_text_object(text, n, 0, ret);
 	free(text);
 	return r;
 }

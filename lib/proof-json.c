@@ -6,9 +6,9 @@
  * that writing gives it.
  */
 
-#include <json-c/json.h>
 #include <limits.h>
 
+#include "json-text.h"
 #include "proof-internal.h"
 #include "util.h"
 
@@ -307,24 +307,14 @@ int pml_proof_from_json(const char *json, PmlProof **ret)
 {
 	_cleanup_(json_object_putp) json_object *o = NULL;
 	_cleanup_(pml_proof_freep) PmlProof *p = NULL;
-	enum json_tokener_error e;
-	json_tokener *tokener;
 	size_t size = strlen(json);
 	int r;
 
 	if (size > JSON_MAX_BYTES)
 		return -EBADMSG;
-	tokener = json_tokener_new();
-	if (!tokener)
-		return -ENOMEM;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	/* With the final NUL, so that a number at the end is complete and text behind the object is
-	 * an error. */
-	o = json_tokener_parse_ex(tokener, json, (int)size + 1);
-	e = json_tokener_get_error(tokener);
-	json_tokener_free(tokener);
-	if (e != json_tokener_success)
-		return -EBADMSG;
+	r = json_text_object(json, size, JSON_TOKENER_VALIDATE_UTF8, &o);
+	if (r < 0)
+		return r;
 	p = proof_new();
 	if (!p)
 		return -ENOMEM;

@@ -35,9 +35,11 @@ static void test_json_round_trip(void **state)
 	Mapping m = {.protection = PROT_NONE};
 	Child c = start(map_it, &m);
 	Fake f = {.refs_result = -EOPNOTSUPP};
-	PmlProof *p = collect(&f, DEV_REGION), *q = NULL;
 	_cleanup_free_ char *one = NULL, *two = NULL;
+	PmlProof *p, *q = NULL;
 
+	(void)prctl(PR_SET_NAME, "h\xc3\xa9llo");
+	p = collect(&f, DEV_REGION);
 	assert_int_equal(pml_proof_to_json(p, &one), 0);
 	assert_int_equal(pml_proof_from_json(one, &q), 0);
 	assert_int_equal(pml_proof_to_json(q, &two), 0);
@@ -47,6 +49,7 @@ static void test_json_round_trip(void **state)
 	assert_string_equal(pml_proof_summary(q), pml_proof_summary(p));
 	assert_int_equal(pml_proof_n_holders(q), pml_proof_n_holders(p));
 	assert_non_null(holder_of(q, getpid()));
+	assert_string_equal(holder_of(q, getpid())->command, "h\xc3\xa9llo");
 	assert_int_equal(holder_of(q, getpid())->pidfd, -EBADF);
 	assert_int_equal(holder_of(q, getpid())->start_ticks, holder_of(p, getpid())->start_ticks);
 	pml_proof_free(p);
