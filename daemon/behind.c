@@ -55,10 +55,11 @@ static bool can_be_looked_at(const Region *r)
 	       pml_region_kind(r->host) == PML_KIND_DEVDAX;
 }
 
-static bool is_the_machine(const Region *r, const PmlHolder *h)
+/* The machine that it is lent to; and we ourselves, who open it to find out what it is. */
+static bool may_have_it(const Region *r, const PmlHolder *h)
 {
-	return r->lease && h->pid == r->lease->record.vmm_pid &&
-	       h->start_ticks == r->lease->record.vmm_start;
+	return h->pid == getpid() || (r->lease && h->pid == r->lease->record.vmm_pid &&
+					     h->start_ticks == r->lease->record.vmm_start);
 }
 
 /* "" where nobody holds it who should not. NULL: out of memory. */
@@ -73,7 +74,7 @@ static char *intruders(const Region *r, const PmlProof *proof)
 		return NULL;
 	if (proof)
 		pml_proof_foreach_holder (proof, i, h)
-			if (!is_the_machine(r, h) && n++ < NAMED_MAX)
+			if (!may_have_it(r, h) && n++ < NAMED_MAX)
 				(void)fprintf(f, "%s%s (pid %d%s%s)", n > 1 ? ", " : "", h->command,
 					(int)h->pid, h->unit[0] ? ", " : "", h->unit);
 	if (n > NAMED_MAX)
@@ -101,7 +102,7 @@ static void watch_intruders(Region *r, const PmlProof *proof)
 	if (!proof)
 		return;
 	pml_proof_foreach_holder (proof, i, h)
-		if (!is_the_machine(r, h) && op_pidfd_open(h->pid, h->start_ticks, &fd) >= 0)
+		if (!may_have_it(r, h) && op_pidfd_open(h->pid, h->start_ticks, &fd) >= 0)
 			(void)watch_add(r, fd, true, on_intruder_end);
 }
 
@@ -239,8 +240,11 @@ static int on_pace(sd_event_source *s, uint64_t usec, void *userdata)
 	if (r) {
 		(void)PML_STRCPY(m->behind->last, r->id);
 		r->look = true;
-		next_look(m);
 	}
+	/* Who only closes it is heard by nobody. */
+	LIST_FOREACH (r, &m->regions, regions)
+		r->look = r->look || r->intruder;
+	next_look(m);
 	if (sd_event_source_set_time_relative(s, m->config.look_usec) < 0)
 		return 0;
 	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);

@@ -48,7 +48,7 @@ struct Region {
 	Job *job;		/* or NULL */
 	Watch *watches;
 	char *intruder;	  /* who holds it behind our back, for people; or NULL */
-	bool was_offline; /* was seen unbound while it was kept offline */
+	bool was_offline; /* was proved or seen unbound while it was kept offline */
 	bool look;	  /* its turn to be looked at: behind.c */
 	char *held_by; /* what the newest proof of an eviction said of those that are left; or NULL
 			*/

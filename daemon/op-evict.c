@@ -633,6 +633,9 @@ static void evict_finished(Job *job, bool success)
 		(void)recover_lease_start(lease);
 		return;
 	}
+	/* The next scan may come after somebody who binds it. */
+	if (success && d->proved && region_is_kept_offline(region))
+		region->was_offline = true;
 	/* Who is left has just been proved; their ends are what there is to wait for. */
 	if (success && d->proved && pml_proof_verdict(d->proof) == PML_PROOF_UNREACHABLE)
 		settle_wait(region, d->proof);

@@ -545,6 +545,8 @@ void settle_finished(Job *job, bool success)
 
 	if (success && !region->lease)
 		kick_others(region);
+	if (success && d->clear && region_is_kept_offline(region))
+		region->was_offline = true;
 
 	if (!success || region->record.use != PML_USE_FREE || region->lease) {
 		if (d->again)

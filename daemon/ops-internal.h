@@ -21,8 +21,8 @@ JobNext op_fail(Job *job, int r, const char *what);
  * before threads start. */
 int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec,
 	PmlProof **ret);
-/* Any thread: who has the region mapped, by one look; no evidence that nobody else does. domain:
- * only that one's machine is looked for; NULL: any. */
+/* Any thread: who has the region open or mapped, by one look; no evidence that nobody else does.
+ * domain: only whether that one's machine has it mapped; NULL: anybody. */
 int op_find_holders(
 	Manager *m, PmlRegion *region, const char *domain, uint64_t timeout_usec, PmlProof **ret);
 /*

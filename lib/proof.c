@@ -333,7 +333,7 @@ static int look(const Evidence *e, const ProofHooks *hooks, ProofPass **pass)
 	*pass = proof_pass_new();
 	if (!*pass)
 		return -ENOMEM;
-	(*pass)->maps_only = req->once;
+	(*pass)->maps_only = req->once && req->argument;
 	(*pass)->argument = req->once ? req->argument : NULL;
 	r = proof_scan(hooks, e->devno, req->deadline_usec, *pass);
 	if (r < 0)
@@ -450,8 +450,8 @@ static int name_blind_spots(PmlProof *p, const Evidence *e)
 			"Counting present pages itself unmaps entries of 1 GiB, so for this region only the probes say "
 			"whether a mapping still leads to memory.");
 	if (r == 0 && !p->settled && req->once)
-		r = proof_add_blind_spot(p,
-			"It was looked once, and at mappings alone: this says who has it mapped, and no more.");
+		r = proof_add_blind_spot(
+			p, "It was looked once: this says who was seen to have it, and no more.");
 	else if (r == 0 && !p->settled)
 		r = proof_add_blind_spot(
 			p, "Processes or references were still changing when the deadline passed.");

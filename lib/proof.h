@@ -44,10 +44,9 @@ typedef struct PmlProofRequest {
 	const char *rung; /* fence rung to be recorded, "none" before a fence */
 	bool probe; /* also try to read each mapping from outside (process_vm_readv): only after a
 		       fence */
-	bool once; /* one look at mappings alone: who has it mapped; nothing is settled by it, never
-		      CLEAR */
+	bool once;  /* one look: who has it; nothing is settled by it, never CLEAR */
 	const char *argument; /* with `once`: look only at processes that were started with exactly
-				 this argument; NULL: at all */
+				 this argument, and only at what they have mapped; NULL: at all */
 	uint64_t deadline_usec; /* CLOCK_MONOTONIC; when passed, the verdict is what was found, at
 				   best "could not be excluded" */
 } PmlProofRequest;

@@ -110,6 +110,19 @@ static void test_kept_offline_is_bound(void **state)
 	refused(op_readmit_start(m, region(), 0, &job, &err), PML_ERROR_QUARANTINED);
 }
 
+/* Faster than any scan. */
+static void test_kept_offline_is_bound_at_once(void **state)
+{
+	scrub("");
+	UNTIL(is_calm());
+	assert_int_equal(try_evict(0, true), 0);
+	assert_string_equal(finish(job->id).result, "done");
+	world->bound = true;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(!world->bound && region()->record.use == PML_USE_QUARANTINED);
+	UNTIL(is_calm());
+}
+
 /* The name that is shown follows, also on the disk. */
 static void test_renamed(void **state)
 {
@@ -170,6 +183,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_opened_by_somebody, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pace_is_changed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kept_offline_is_bound, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_kept_offline_is_bound_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_renamed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pinned, setup, teardown),
 	};

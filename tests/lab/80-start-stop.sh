@@ -89,5 +89,29 @@ succeeds "the next start is without it" virsh --quiet start b1
 is "$(region_get "$dax" Use)" free "and leases nothing"
 virsh --quiet destroy b1
 
+# --- behind our back: all of it is in long/81-behind-our-back.sh ---
+mkdir -p /etc/pmemlease/pmemleased.conf.d
+printf '[Proof]\nLookInterval=1s\n' >/etc/pmemlease/pmemleased.conf.d/50-test.conf
+systemctl reload pmemleased.service
+held()
+{
+	[[ $(region_get "$dax" Obstacles) == *"behind our back"* ]]
+}
+not_held()
+{
+	! held
+}
+exec 7<>"/dev/$dax"
+succeeds "opened by somebody: an obstacle" wait_for 30 held
+like "$(refusal pmemlease lease "$dax" b1)" "held " "and it is not lent"
+exec 7>&-
+succeeds "closed: no more" wait_for 30 not_held
+pmemlease evict "$dax" --deadline=0 --keep-offline >/dev/null
+wait_region 20 "$dax" Presence offline
+echo "$dax" >/sys/bus/dax/drivers/device_dax/bind
+succeeds "kept offline and bound by somebody: quarantined" wait_region 30 "$dax" Use quarantined
+succeeds "and unbound again" wait_region 10 "$dax" Binding none
+like "$(region_get "$dax" Reason)" "somebody bound it" "with the reason"
+
 journal_tail 15
 plan
