@@ -38,13 +38,19 @@ static int append_option(sd_bus_message *m, const char *key, const char *value)
 
 static int lease_message(sd_bus *bus, const Options *o, char *const *args, sd_bus_message **ret)
 {
-	int r = sd_bus_message_new_method_call(
-		bus, ret, PML_BUS_NAME, PML_BUS_PATH, PML_IF_MANAGER, "Lease");
+	bool choose = o->size_bytes > 0;
+	int r = sd_bus_message_new_method_call(bus, ret, PML_BUS_NAME, PML_BUS_PATH, PML_IF_MANAGER,
+		choose ? "LeaseBySize" : "Lease");
 
 	if (r >= 0)
-		r = sd_bus_message_append(*ret, "ss", args[0], args[1]);
+		r = choose ? sd_bus_message_append(*ret, "ts", o->size_bytes, args[0])
+			   : sd_bus_message_append(*ret, "ss", args[0], args[1]);
 	if (r >= 0)
 		r = sd_bus_message_open_container(*ret, 'a', "{sv}");
+	if (r >= 0)
+		r = append_option(*ret, "kind", o->kind);
+	if (r >= 0 && o->node >= 0)
+		r = sd_bus_message_append(*ret, "{sv}", "node", "i", o->node);
 	if (r >= 0)
 		r = append_option(*ret, "owner", o->owner);
 	if (r >= 0)
@@ -86,6 +92,16 @@ ExitCode verb_lease(sd_bus *bus, const Options *o, char *const *args)
 	ExitCode code;
 	int r;
 
+	if ((o->size_bytes > 0) != !args[1]) {
+		fputs("pmemlease: It is `pmemlease lease REGION DOMAIN`, or `pmemlease lease --size=SIZE DOMAIN`.\n",
+			stderr);
+		return EXIT_USAGE;
+	}
+	if (o->given & OPT_CHOOSE && o->size_bytes == 0) {
+		fputs("pmemlease: --node and --kind choose among regions: say --size=, too.\n",
+			stderr);
+		return EXIT_USAGE;
+	}
 	r = job_watch_new(bus, o, &watch);
 	if (r >= 0)
 		r = lease_message(bus, o, args, &m);

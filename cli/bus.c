@@ -15,6 +15,8 @@ static const struct {
 	{PML_ERROR_NO_SUCH_REGION, EXIT_NOT_FOUND, "`pmemlease regions` lists them."},
 	{PML_ERROR_AMBIGUOUS, EXIT_NOT_FOUND,
 		"Name it by its device, as `pmemlease regions` does."},
+	{PML_ERROR_NONE_SUITABLE, EXIT_REFUSED,
+		"`pmemlease regions` lists them; `pmemlease status REGION` has all that is in the way of one."},
 	{PML_ERROR_NO_SUCH_LEASE, EXIT_NOT_FOUND, "`pmemlease leases` lists them."},
 	{PML_ERROR_NO_SUCH_DOMAIN, EXIT_NOT_FOUND, "`virsh list --all` lists domains."},
 	{SD_BUS_ERROR_UNKNOWN_OBJECT, EXIT_NOT_FOUND,

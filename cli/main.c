@@ -22,9 +22,9 @@ static const Verb verbs[] = {
 	{"jobs", "", 0, 0, 0, verb_jobs, "what is under way"},
 	{"history", "[REGION|LEASE]", 0, 1, OPT_LINES, verb_history, "what happened, oldest first"},
 	{"monitor", "", 0, 0, OPT_BYTES, verb_monitor, "what happens from now on, until Ctrl-C"},
-	{"lease", "REGION DOMAIN", 2, 2,
-		OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_PERSISTENT | OPT_ALLOW_DESTROY |
-			OPT_NO_WAIT,
+	{"lease", "REGION|--size=SIZE DOMAIN", 1, 2,
+		OPT_CHOOSE | OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_PERSISTENT |
+			OPT_ALLOW_DESTROY | OPT_NO_WAIT,
 		verb_lease, "lend a region to a running domain"},
 	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_NO_WAIT | OPT_BYTES, verb_release,
 		"the tenant gives it back"},
@@ -59,6 +59,9 @@ enum {
 	ARG_JSON,
 	ARG_NO_LEGEND,
 	ARG_ALLOW_DESTROY,
+	ARG_SIZE,
+	ARG_NODE,
+	ARG_KIND,
 	ARG_NO_WAIT,
 	ARG_BYTES,
 	ARG_NO_ASK_PASSWORD,
@@ -73,6 +76,9 @@ static const struct option long_options[] = {
 	{"persistent", no_argument, NULL, ARG_PERSISTENT},
 	{"keep-offline", no_argument, NULL, ARG_KEEP_OFFLINE},
 	{"allow-destroy", no_argument, NULL, ARG_ALLOW_DESTROY},
+	{"size", required_argument, NULL, ARG_SIZE},
+	{"node", required_argument, NULL, ARG_NODE},
+	{"kind", required_argument, NULL, ARG_KIND},
 	{"discard", required_argument, NULL, ARG_DISCARD},
 	{"reason", required_argument, NULL, ARG_REASON},
 	{"lines", required_argument, NULL, 'n'},
@@ -99,6 +105,7 @@ static const struct {
 	{OPT_KEEP_OFFLINE, "--keep-offline"},
 	{OPT_PERSISTENT, "--persistent"},
 	{OPT_ALLOW_DESTROY, "--allow-destroy"},
+	{OPT_CHOOSE, "--size, --node or --kind"},
 	{OPT_DISCARD, "--discard"},
 	{OPT_REASON, "--reason"},
 	{OPT_LINES, "--lines"},
@@ -119,6 +126,10 @@ static void help(void)
 	}
 	puts("  help                     this text\n\n"
 	     "Options:\n"
+	     "  --size=SIZE              lease: the best region of at least so much: 512M, 64G\n"
+	     "  --node=N                 lease --size: on this NUMA node, or near it\n"
+	     "  --kind=devdax|bdev|sysram\n"
+	     "                           lease --size: of this kind alone\n"
 	     "  --owner=OWNER            lease: whose data it will hold (the domain's UUID)\n"
 	     "  --on-end=keep|scrub      lease: what happens to the data when it ends (keep)\n"
 	     "  --after-fence=pause|destroy\n"
@@ -173,6 +184,42 @@ static int parse_deadline(Options *o, const char *value)
 	return EXIT_USAGE;
 }
 
+static int parse_wanted_size(Options *o, const char *value)
+{
+	int r = parse_size(value, &o->size_bytes);
+
+	if (r == 0 && o->size_bytes > 0)
+		return 0;
+	say(stderr, "pmemlease: \"%s\" is %s: write 512M, 64G or a number of bytes.\n", value,
+		r == -ERANGE ? "too much" : "no size");
+	return EXIT_USAGE;
+}
+
+static int parse_node(Options *o, const char *value)
+{
+	uint64_t node;
+
+	if (parse_number(value, 0, NODE_MAX, &node) == 0) {
+		o->node = (int)node;
+		return 0;
+	}
+	say(stderr, "pmemlease: \"%s\" is no number of a NUMA node.\n", value);
+	return EXIT_USAGE;
+}
+
+static int parse_kind(Options *o, const char *value)
+{
+	static const char *const kinds[] = {"devdax", "bdev", "sysram"};
+
+	for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
+		if (strcmp(value, kinds[i]) == 0) {
+			o->kind = value;
+			return 0;
+		}
+	say(stderr, "pmemlease: --kind is devdax, bdev or sysram, not \"%s\".\n", value);
+	return EXIT_USAGE;
+}
+
 static int parse_lines(Options *o, const char *value)
 {
 	if (parse_number(value, 1, LINES_MAX, &o->lines) == 0)
@@ -210,6 +257,15 @@ static int parse_option(Options *o, int c)
 		o->allow_destroy = true;
 		o->given |= OPT_ALLOW_DESTROY;
 		return 0;
+	case ARG_SIZE:
+		o->given |= OPT_CHOOSE;
+		return parse_wanted_size(o, optarg);
+	case ARG_NODE:
+		o->given |= OPT_CHOOSE;
+		return parse_node(o, optarg);
+	case ARG_KIND:
+		o->given |= OPT_CHOOSE;
+		return parse_kind(o, optarg);
 	case ARG_DISCARD:
 		o->discard = optarg;
 		o->given |= OPT_DISCARD;
@@ -274,7 +330,7 @@ static int check_options(const Options *o, const Verb *verb)
 static int run(int argc, char *argv[])
 {
 	_cleanup_bus_ sd_bus *bus = NULL;
-	Options o = {.deadline_usec = DEADLINE_DEFAULT_USEC, .lines = LINES_DEFAULT};
+	Options o = {.deadline_usec = DEADLINE_DEFAULT_USEC, .lines = LINES_DEFAULT, .node = -1};
 	const Verb *verb;
 	ExitCode code;
 	int c, r;

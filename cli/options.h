@@ -36,6 +36,7 @@ typedef enum OptionBit {
 	OPT_BYTES = 1 << 9,
 	OPT_PERSISTENT = 1 << 10,
 	OPT_ALLOW_DESTROY = 1 << 11,
+	OPT_CHOOSE = 1 << 12, /* --size, --node, --kind */
 } OptionBit;
 
 typedef struct Options {
@@ -53,6 +54,9 @@ typedef struct Options {
 	const char *after_fence;
 	const char *discard;
 	const char *reason;
+	const char *kind;
+	uint64_t size_bytes; /* 0: not given */
+	int node;	     /* -1: not given */
 	uint64_t deadline_usec;
 	uint64_t lines;
 	unsigned given; /* OptionBit */
@@ -61,3 +65,4 @@ typedef struct Options {
 #define DEADLINE_DEFAULT_USEC PML_DEADLINE_DEFAULT
 #define LINES_DEFAULT	      20
 #define LINES_MAX	      100000
+#define NODE_MAX	      1023

@@ -51,6 +51,8 @@ static int job_actions(Manager *m, sd_bus_message *call, Actions *ret);
 
 static const Entry entries[] = {
 	{PML_IF_MANAGER, "Lease", PML_ACTION_LEASE, false, manager_bus_lease, lease_actions},
+	{PML_IF_MANAGER, "LeaseBySize", PML_ACTION_LEASE, false, manager_bus_lease_by_size,
+		lease_actions},
 	{PML_IF_MANAGER, "GetRegion", NULL, false, manager_bus_get_region, NULL},
 	{PML_IF_MANAGER, "GetLease", NULL, false, manager_bus_get_lease, NULL},
 	{PML_IF_MANAGER, "ListRegions", NULL, true, manager_bus_list_regions, NULL},
@@ -118,16 +120,17 @@ static int options_peek(sd_bus_message *call, const char *key, const char **ret_
 /* Naming whose data it is to be is a privilege of its own; so is agreeing to its end. */
 static int lease_actions(Manager *m, sd_bus_message *call, Actions *ret)
 {
-	const char *owner = NULL, *on_end = NULL;
+	const char *before = sd_bus_message_has_signature(call, "tsa{sv}") ? "ts" : "ss",
+		   *owner = NULL, *on_end = NULL;
 	int r;
 
-	r = sd_bus_message_skip(call, "ss");
+	r = sd_bus_message_skip(call, before);
 	if (r >= 0)
 		r = options_peek(call, "owner", &owner);
 	if (r >= 0)
 		r = sd_bus_message_rewind(call, true);
 	if (r >= 0)
-		r = sd_bus_message_skip(call, "ss");
+		r = sd_bus_message_skip(call, before);
 	if (r >= 0)
 		r = options_peek(call, "on-end", &on_end);
 	if (r < 0)

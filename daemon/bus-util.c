@@ -69,7 +69,9 @@ int bus_check_text(
 
 static int read_option(sd_bus_message *call, const BusOption *o, sd_bus_error *error)
 {
-	const char *want = o->type == BUS_OPTION_STRING ? "s" : "b", *have;
+	static const char *const types[] = {
+		[BUS_OPTION_STRING] = "s", [BUS_OPTION_BOOL] = "b", [BUS_OPTION_INT] = "i"};
+	const char *want = types[o->type], *have;
 	char kind;
 	int r, b;
 
@@ -87,6 +89,8 @@ static int read_option(sd_bus_message *call, const BusOption *o, sd_bus_error *e
 		if (r >= 0)
 			*(bool *)o->value = b;
 		return r;
+	case BUS_OPTION_INT:
+		return sd_bus_message_read(call, "v", "i", o->value);
 	}
 	return -EINVAL;
 }

@@ -44,11 +44,11 @@ int bus_op_error(sd_bus_error *error, int r, const OpError *err); /* of a starte
 int bus_check_text(
 	sd_bus_error *error, const char *what, const char *s, size_t max, bool may_be_empty);
 
-typedef enum BusOptionType { BUS_OPTION_STRING, BUS_OPTION_BOOL } BusOptionType;
+typedef enum BusOptionType { BUS_OPTION_STRING, BUS_OPTION_BOOL, BUS_OPTION_INT } BusOptionType;
 typedef struct BusOption {
 	const char *key;
 	BusOptionType type;
-	void *value; /* const char ** or bool * */
+	void *value; /* const char **, bool *, int32_t * */
 } BusOption;
 /* Reads a{sv}; refuses unknown keys, repeated keys and wrong types by name. options ends with a
  * NULL key. */
@@ -112,6 +112,7 @@ void lease_withdraw(Lease *l);
 
 /* Handlers of the bouncer's table. */
 int manager_bus_lease(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
+int manager_bus_lease_by_size(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_get_region(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_get_lease(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_list_regions(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);

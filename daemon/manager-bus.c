@@ -57,6 +57,9 @@ const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_METHOD_WITH_ARGS("Lease", SD_BUS_ARGS("s", region, "s", domain, "a{sv}", options),
 		SD_BUS_RESULT("o", lease, "o", job), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("LeaseBySize",
+		SD_BUS_ARGS("t", size_bytes, "s", domain, "a{sv}", options),
+		SD_BUS_RESULT("o", lease, "o", job), bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("GetRegion", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", region),
 		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("GetLease", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", lease),
@@ -95,76 +98,6 @@ void manager_changed(Manager *m)
 	if (m->bus)
 		(void)sd_bus_emit_properties_changed(
 			m->bus, PML_BUS_PATH, PML_IF_MANAGER, "LibvirtConnected", NULL);
-}
-
-static int lease_found(
-	Manager *m, sd_bus_message *call, uint32_t uid, Region *region, sd_bus_error *error)
-{
-	const char *region_name, *domain, *owner = NULL, *on_end = NULL, *after_fence = NULL,
-					  *consent = NULL;
-	bool persistent = false;
-	const BusOption options[] = {
-		{"persistent", BUS_OPTION_BOOL, &persistent},
-		{"owner", BUS_OPTION_STRING, &owner},
-		{"on-end", BUS_OPTION_STRING, &on_end},
-		{"after-fence", BUS_OPTION_STRING, &after_fence},
-		{"consent", BUS_OPTION_STRING, &consent},
-		{},
-	};
-	PmlAfterFence after_fence_policy = m->config.after_fence;
-	PmlOnEnd on_end_policy = m->config.on_end;
-	OpError err = {};
-	Lease *lease;
-	Job *job;
-	int r;
-
-	r = sd_bus_message_rewind(call, true);
-	if (r >= 0)
-		r = sd_bus_message_read(call, "ss", &region_name, &domain);
-	if (r >= 0)
-		r = bus_check_text(error, "domain", domain, PML_NAME_LEN - 1, false);
-	if (r >= 0)
-		r = bus_read_options(call, options, error);
-	if (r >= 0 && owner)
-		r = bus_check_text(error, "owner", owner, PML_NAME_LEN - 1, false);
-	if (r >= 0 && owner && strchr(owner, ','))
-		r = bus_error(error, PML_ERROR_INVALID,
-			"An owner's name has no comma: it separates owners.");
-	if (r >= 0 && on_end)
-		r = bus_parse_on_end(on_end, &on_end_policy, error);
-	if (r >= 0 && after_fence)
-		r = bus_parse_after_fence(after_fence, &after_fence_policy, error);
-	/* A start by itself is of the domain's own data: nobody is there to be asked for another's.
-	 */
-	if (r >= 0 && persistent && owner)
-		r = bus_error(error, PML_ERROR_INVALID,
-			"A persistent lease is of the domain's own data: leave the owner out.");
-	if (r >= 0 && consent && strcmp(consent, "destroy") != 0)
-		r = bus_error(error, PML_ERROR_INVALID,
-			"The option consent is \"destroy\", or left out.");
-	if (r < 0)
-		return r;
-	if (!region)
-		return -ENOENT;
-	/* At the next start nobody could be asked for the consent. */
-	if (persistent && region->host && pml_region_kind(region->host) == PML_KIND_BDEV)
-		return bus_error(error, PML_ERROR_NO_FENCE,
-			"A block device is not leased for the next start, too: leave persistent out.");
-	r = op_lease_start(m, region, domain, owner, on_end_policy, after_fence_policy,
-		consent != NULL, uid, &lease, &job, &err);
-	if (r != 0)
-		return bus_op_error(error, r, &err);
-	if (persistent)
-		op_lease_persist(job);
-	return sd_bus_reply_method_return(call, "oo", lease->path, job->path);
-}
-
-int manager_bus_lease(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
-{
-	const char *name;
-	int r = sd_bus_message_read(call, "s", &name);
-
-	return r < 0 ? r : bus_find_region(m, call, uid, name, lease_found, error);
 }
 
 static int get_region_found(

@@ -124,49 +124,21 @@ static int domain_run(void *userdata)
 	return d->ops->suited(d->virt, d->domain_arg, &d->mem, &d->found, &d->why);
 }
 
+static JobNext fail_with(Job *job, const OpError *err)
+{
+	job_set_error(job, err->error, "%s", err->message);
+	return JOB_FAIL;
+}
+
 static JobNext virt_failed(Job *job, int r)
 {
 	const LeaseData *d = job->data;
-	const char *why = d->why ? d->why : "libvirt gave no reason";
+	OpError err;
 
 	if (r < 0)
 		return op_fail(job, r, "ask libvirt");
-	switch (r) {
-	case VIRT_NO_DOMAIN:
-		job_set_error(job, PML_ERROR_NO_SUCH_DOMAIN,
-			"libvirt (qemu:///system) knows no domain \"%s\". `virsh list --all` shows those that there are; domains of "
-			"qemu:///session are lent nothing.",
-			d->domain_arg);
-		break;
-	case VIRT_NOT_RUNNING:
-		job_set_error(job, PML_ERROR_DOMAIN_NOT_RUNNING,
-			"Domain \"%s\" is not running. Start it, then lease again.", d->domain_arg);
-		break;
-	case VIRT_UNSUITED:
-		job_set_error(job, PML_ERROR_DOMAIN_UNSUITED, "%s", why);
-		break;
-	case VIRT_PINNED:
-		job_set_error(job, PML_ERROR_PINNED, "%s", why);
-		break;
-	case VIRT_BUSY:
-		job_set_error(job, PML_ERROR_BUSY, "%s", why);
-		break;
-	case VIRT_UNAVAILABLE:
-		job_set_error(job, PML_ERROR_NO_LIBVIRT,
-			"libvirt does not answer (%s). Start libvirtd or virtqemud, then lease again.",
-			why);
-		break;
-	case VIRT_AMBIGUOUS:
-		job_set_error(job, PML_ERROR_NO_LIBVIRT,
-			"libvirt was lost while it attached the region (%s); the region is being taken back. Lease again when "
-			"it is free.",
-			why);
-		break;
-	case VIRT_REFUSED:
-		job_set_error(job, PML_ERROR_FAILED, "libvirt refused: %s", why);
-		break;
-	}
-	return JOB_FAIL;
+	(void)op_virt_error(&err, r, d->domain_arg, d->why);
+	return fail_with(job, &err);
 }
 
 int lease_check_owner(const Region *region, const char *owner, OpError *err)
@@ -184,8 +156,8 @@ int lease_check_owner(const Region *region, const char *owner, OpError *err)
 			region->record.owner);
 	case PML_CONTENT_FOREIGN:
 		return op_error(err, PML_ERROR_FOREIGN,
-			"Region %s holds data of unknown origin. Say whose it is with `pmemlease adopt %s --owner=…`, or "
-			"destroy it with `pmemlease scrub %s`.",
+			"Region %s holds data of unknown origin. Say whose it is with `pmemlease adopt %s OWNER`, or "
+			"destroy it with `pmemlease scrub %s --discard=`.",
 			region_label(region), region_label(region), region_label(region));
 	case PML_CONTENT_SCRUBBING:
 		return op_error(err, PML_ERROR_NOT_CLEAN,
@@ -197,12 +169,6 @@ int lease_check_owner(const Region *region, const char *owner, OpError *err)
 	}
 	return op_error(err, PML_ERROR_FAILED,
 		"Region %s is in no known state; see the daemon's log.", region_label(region));
-}
-
-static JobNext fail_with(Job *job, const OpError *err)
-{
-	job_set_error(job, err->error, "%s", err->message);
-	return JOB_FAIL;
 }
 
 static bool cancelled(Job *job)

@@ -31,6 +31,37 @@ JobNext op_fail(Job *job, int r, const char *what)
 	return JOB_FAIL;
 }
 
+int op_virt_error(OpError *err, int r, const char *domain, const char *why)
+{
+	why = why ? why : "libvirt gave no reason";
+	switch (r) {
+	case VIRT_NO_DOMAIN:
+		return op_error(err, PML_ERROR_NO_SUCH_DOMAIN,
+			"libvirt (qemu:///system) knows no domain \"%s\". `virsh list --all` shows those that there are; domains of "
+			"qemu:///session are lent nothing.",
+			domain);
+	case VIRT_NOT_RUNNING:
+		return op_error(err, PML_ERROR_DOMAIN_NOT_RUNNING,
+			"Domain \"%s\" is not running. Start it, then lease again.", domain);
+	case VIRT_UNSUITED:
+		return op_error(err, PML_ERROR_DOMAIN_UNSUITED, "%s", why);
+	case VIRT_PINNED:
+		return op_error(err, PML_ERROR_PINNED, "%s", why);
+	case VIRT_BUSY:
+		return op_error(err, PML_ERROR_BUSY, "%s", why);
+	case VIRT_UNAVAILABLE:
+		return op_error(err, PML_ERROR_NO_LIBVIRT,
+			"libvirt does not answer (%s). Start libvirtd or virtqemud, then lease again.",
+			why);
+	case VIRT_AMBIGUOUS:
+		return op_error(err, PML_ERROR_NO_LIBVIRT,
+			"libvirt was lost while it attached the region (%s); the region is being taken back. Lease again when "
+			"it is free.",
+			why);
+	}
+	return op_error(err, PML_ERROR_FAILED, "libvirt refused: %s", why);
+}
+
 static int collect(Manager *m, const PmlProofRequest *req, PmlProof **ret)
 {
 	return m->prove ? m->prove(req, ret) : pml_proof_collect(req, ret);

@@ -17,6 +17,9 @@ PmlTxn *op_txn_new_daemon(void);
 PmlTxn *op_txn_new_job(const Job *job, bool own);
 /* Fails the job for what nobody foresaw (out of memory); returns JOB_FAIL. */
 JobNext op_fail(Job *job, int r, const char *what);
+/* Fills *err with what a positive outcome of libvirt (virt.h) means to who asked for a lease; why
+ * may be NULL. Returns 1. */
+int op_virt_error(OpError *err, int r, const char *domain, const char *why);
 /* Any thread: a proof with the timeout counted from now. The manager's fields used are set once,
  * before threads start. */
 int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec,

@@ -166,6 +166,13 @@ static int call_find(Call *c, Virt *v, const char *domain, VirtDomain *ret, char
 	return 0;
 }
 
+static int virt_find(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
+{
+	_cleanup_call_ Call c = {0};
+
+	return call_find(&c, v, domain, ret, ret_why);
+}
+
 /* --- memory devices --- */
 
 static int virt_suited(
@@ -415,6 +422,7 @@ const VirtOps virt_libvirt_ops = {
 	.start = virt_start,
 	.free = virt_free,
 	.connected = virt_connected,
+	.find = virt_find,
 	.suited = virt_suited,
 	.attach = virt_attach,
 	.has_device = virt_has_device,

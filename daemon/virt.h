@@ -95,6 +95,11 @@ typedef struct VirtOps {
 	Virt *(*free)(Virt *v);
 	bool (*connected)(Virt *v);
 	/*
+	 * Finds the domain by UUID or name: both, and nothing else of *ret. 0, NO_DOMAIN,
+	 * UNAVAILABLE, REFUSED.
+	 */
+	int (*find)(Virt *v, const char *domain, VirtDomain *ret, char **ret_why);
+	/*
 	 * Finds the domain by UUID or name, and says: can the running machine take this memory now:
 	 * running, KVM, a NUMA cell, maxMemory, and nothing that pins its memory; of an nvdimm also
 	 * nvdimm=on, a free slot and ACPI, of a virtio-pmem a free PCI port. 0, NO_DOMAIN,

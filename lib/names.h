@@ -20,6 +20,7 @@
 #define PML_ERROR_BUSY		     PML_ERROR("Busy") /* another operation or lease has it */
 #define PML_ERROR_HELD		     PML_ERROR("Held") /* an old holder lives */
 #define PML_ERROR_NO_SUCH_REGION     PML_ERROR("NoSuchRegion")
+#define PML_ERROR_NONE_SUITABLE	     PML_ERROR("NoSuitableRegion") /* of all that there are */
 #define PML_ERROR_AMBIGUOUS	     PML_ERROR("Ambiguous") /* a UUID that several regions carry */
 #define PML_ERROR_NO_SUCH_LEASE	     PML_ERROR("NoSuchLease")
 #define PML_ERROR_NO_SUCH_DOMAIN     PML_ERROR("NoSuchDomain")

@@ -84,6 +84,30 @@ static inline _unused_ int parse_span(const char *s, uint64_t *ret_usec)
 	return 0;
 }
 
+/*
+ * Reads a size in bytes: "512M", "64G", "1T", "4096"; K, M, G, T and P are powers of 1024, as lsblk
+ * and ndctl have them. 0; -EINVAL: not a size; -ERANGE: more than fits.
+ */
+static inline _unused_ int parse_size(const char *s, uint64_t *ret_bytes)
+{
+	static const char units[] = "KMGTP";
+	const char *unit;
+	uint64_t bytes;
+	int r = parse_digits(&s, &bytes);
+
+	if (r < 0)
+		return r;
+	if (*s) {
+		unit = strchr(units, toupper((unsigned char)*s));
+		if (!unit || (s[1] && strcmp(s + 1, "iB") != 0))
+			return -EINVAL;
+		if (__builtin_mul_overflow(bytes, 1ULL << (10 * (unit - units + 1)), &bytes))
+			return -ERANGE;
+	}
+	*ret_bytes = bytes;
+	return 0;
+}
+
 /* A whole decimal number, nothing else, within [min, max]. 0, -EINVAL or -ERANGE. */
 static inline _unused_ int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
 {

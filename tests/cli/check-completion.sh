@@ -64,6 +64,7 @@ gives "regions behind an option of another form" "dax0.0 dax1.0" status -n 3 ''
 gives "what is lent" dax0.0 release ''
 gives "jobs" 7 cancel ''
 gives "domains, and nothing in their names is run" "\\\$\\(touch\\ pwned\\) a\\ b g1 g2" lease dax0.0 ''
+gives "domains where a size stands for the region" "\\\$\\(touch\\ pwned\\) a\\ b g1 g2" lease --size = 1G ''
 gives "no third argument" "" lease dax0.0 g1 ''
 gives "an option's values" "destroy pause" evict --after-fence ''
 gives "an option's values behind =" destroy evict --after-fence = d
@@ -95,6 +96,15 @@ mapfile -t options < <(sed -n '/^Options:/,/^Exit/p' <<<"$usage" | grep -o '^  -
 	grep -oE -- '--?[a-zA-Z][a-z-]*' | sort -u)
 gives "all verbs" "$(printf '%s\n' "${verbs[@]}" | sort | paste -sd ' ')" ''
 
+value_of()
+{
+	case $1 in
+	--size) echo 1G ;;
+	--node) echo 0 ;;
+	--kind) echo devdax ;;
+	esac
+}
+
 # takes VERB OPTION
 takes()
 {
@@ -119,6 +129,9 @@ takes()
 		;;
 	--deadline)
 		arguments+=(--deadline=1s)
+		;;
+	--size | --node | --kind)
+		arguments+=("$2=$(value_of "$2")")
 		;;
 	--lines)
 		arguments+=(--lines=1)

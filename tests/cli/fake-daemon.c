@@ -124,6 +124,27 @@ static int on_lease(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return job_ends("done", "", "");
 }
 
+/* Says what it was asked for. */
+static int on_lease_by_size(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	const char *domain, *first, *kind, *second;
+	uint64_t bytes;
+	int r, node;
+
+	r = sd_bus_message_read(m, "ts", &bytes, &domain);
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "{sv}");
+	if (r >= 0)
+		r = sd_bus_message_read(m, "{sv}", &first, "s", &kind);
+	if (r > 0)
+		r = sd_bus_message_read(m, "{sv}", &second, "i", &node);
+	if (r <= 0)
+		return r < 0 ? r : -EINVAL;
+	return sd_bus_error_setf(error, PML_ERROR_NONE_SUITABLE,
+		"%" PRIu64 " bytes for %s, %s %s, %s %d.", bytes, domain, first, kind, second,
+		node);
+}
+
 static int on_evict(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	uint64_t deadline;
@@ -395,6 +416,7 @@ static int manager_property(sd_bus *bus, const char *path, const char *interface
 static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	METHOD("Lease", "ssa{sv}", "oo", on_lease),
+	METHOD("LeaseBySize", "tsa{sv}", "oo", on_lease_by_size),
 	METHOD("GetRegion", "s", "o", on_get_region),
 	METHOD("GetLease", "s", "o", on_get_lease),
 	METHOD("ListRegions", "", "a(ssstsssso)", on_list_regions),

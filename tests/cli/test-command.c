@@ -245,6 +245,14 @@ static void test_lease(void **state)
 	assert_string_equal(started.out, "job 7\n");
 }
 
+static void test_lease_by_size(void **state)
+{
+	_cleanup_run_ Run r = RUN("lease", "--size=64G", "--kind=devdax", "--node=1", "g1");
+
+	assert_int_equal(r.status, 4);
+	contains(r.err, "68719476736 bytes for g1, kind devdax, node 1.");
+}
+
 static void test_error_codes(void **state)
 {
 	static const struct {
@@ -288,9 +296,16 @@ static void test_failed_job(void **state)
 
 static void test_usage(void **state)
 {
-	static const char *const wrong[][4] = {
+	static const char *const wrong[][5] = {
 		{"regions", "too-many"},
 		{"lease", "dax0.0"},
+		{"lease", "dax0.0", "g1", "--size=1G"},
+		{"lease", "dax0.0", "g1", "--node=1"},
+		{"lease", "g1", "--size=1.5G"},
+		{"lease", "g1", "--size=0"},
+		{"lease", "g1", "--size=16777216P"},
+		{"lease", "g1", "--size=1G", "--kind=disk"},
+		{"lease", "g1", "--size=1G", "--node=1024"},
 		{"nosuch"},
 		{"regions", "--deadline=5s"},
 		{"evict", "dax0.0", "--deadline=soon"},
@@ -757,6 +772,7 @@ int main(void)
 		cmocka_unit_test_setup(test_leases_and_jobs, setup),
 		cmocka_unit_test_setup(test_history, setup),
 		cmocka_unit_test_setup(test_lease, setup),
+		cmocka_unit_test_setup(test_lease_by_size, setup),
 		cmocka_unit_test_setup(test_error_codes, setup),
 		cmocka_unit_test_setup(test_failed_job, setup),
 		cmocka_unit_test_setup(test_usage, setup),

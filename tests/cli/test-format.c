@@ -57,6 +57,37 @@ static void test_span(void **state)
 	}
 }
 
+static void test_parse_size(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+		uint64_t bytes;
+	} cases[] = {
+		{"4096", 0, 4096},
+		{"512M", 0, 512ULL << 20},
+		{"64g", 0, 64ULL << 30},
+		{"2TiB", 0, 2ULL << 40},
+		{"15P", 0, 15ULL << 50},
+		{"", -EINVAL, 0},
+		{"G", -EINVAL, 0},
+		{"-1G", -EINVAL, 0},
+		{"1.5G", -EINVAL, 0},
+		{"1 G", -EINVAL, 0},
+		{"1GB", -EINVAL, 0},
+		{"1X", -EINVAL, 0},
+		{"16384P", -ERANGE, 0},
+		{"18446744073709551616", -ERANGE, 0},
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		uint64_t bytes = 0;
+
+		assert_int_equal(parse_size(cases[i].text, &bytes), cases[i].r);
+		assert_int_equal(bytes, cases[i].bytes);
+	}
+}
+
 static void test_number(void **state)
 {
 	uint64_t n = 4711;
@@ -156,6 +187,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_span),
+		cmocka_unit_test(test_parse_size),
 		cmocka_unit_test(test_number),
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_format_span),

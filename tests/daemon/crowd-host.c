@@ -267,19 +267,24 @@ static bool runs(int i)
 	return d->pid != 0 && op_process_alive(d->pid, d->start_ticks);
 }
 
-static int virt_suited(
-	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
+static int virt_find(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
 {
 	int i = find(domain);
 
 	if (i < 0)
 		return VIRT_NO_DOMAIN;
-	if (!runs(i))
-		return VIRT_NOT_RUNNING;
-	*ret = (VirtDomain){.running = true};
+	*ret = (VirtDomain){.running = runs(i)};
 	(void)PML_STRCPY(ret->uuid, crowd_domain_uuid((unsigned)i));
 	(void)snprintf(ret->name, sizeof(ret->name), "machine-%d", i);
 	return 0;
+}
+
+static int virt_suited(
+	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
+{
+	int r = virt_find(v, domain, ret, ret_why);
+
+	return r == 0 && !ret->running ? VIRT_NOT_RUNNING : r;
 }
 
 /* All have one path (it must be a character device); each has a size of its own. */
@@ -421,6 +426,7 @@ static const VirtOps crowd_virt = {
 	.start = virt_start,
 	.free = virt_free,
 	.connected = virt_connected,
+	.find = virt_find,
 	.suited = virt_suited,
 	.attach = virt_attach,
 	.has_device = virt_has_device,

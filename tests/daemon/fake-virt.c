@@ -92,6 +92,15 @@ static int domain_write(const char *uuid, const char *state)
 	return fclose(f) == 0 ? 0 : -errno;
 }
 
+static int fake_find(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
+{
+	int r;
+
+	if (scripted("find", domain, &r, ret_why))
+		return r;
+	return v->connected ? domain_read(domain, ret) : VIRT_UNAVAILABLE;
+}
+
 static int fake_suited(
 	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
 {
@@ -257,6 +266,7 @@ const VirtOps fake_virt_ops = {
 	.start = fake_start,
 	.free = fake_free,
 	.connected = fake_connected,
+	.find = fake_find,
 	.suited = fake_suited,
 	.attach = fake_attach,
 	.has_device = fake_has_device,

@@ -293,8 +293,7 @@ static bool virt_connected(Virt *v)
 	return !world->libvirt_down;
 }
 
-static int virt_suited(
-	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
+static int virt_find(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
 {
 	WorldDomain *d = find(domain);
 
@@ -307,6 +306,16 @@ static int virt_suited(
 	*ret = (VirtDomain){.running = d->pid != 0};
 	(void)PML_STRCPY(ret->uuid, d->uuid);
 	(void)PML_STRCPY(ret->name, d->name);
+	return 0;
+}
+
+static int virt_suited(
+	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
+{
+	int r = virt_find(v, domain, ret, ret_why);
+
+	if (r != 0)
+		return r;
 	if (ret->running && world->refuse_pinned) {
 		*ret_why = strdup("The machine has a <hostdev>.");
 		return VIRT_PINNED;
@@ -407,8 +416,19 @@ static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
 	return 0;
 }
 
-static const VirtOps fake_virt = {virt_start, virt_free, virt_connected, virt_suited, virt_attach,
-	virt_has_device, virt_define, virt_pinned, virt_pause, virt_destroy, NULL};
+static const VirtOps fake_virt = {
+	.start = virt_start,
+	.free = virt_free,
+	.connected = virt_connected,
+	.find = virt_find,
+	.suited = virt_suited,
+	.attach = virt_attach,
+	.has_device = virt_has_device,
+	.define = virt_define,
+	.pinned = virt_pinned,
+	.pause = virt_pause,
+	.destroy = virt_destroy,
+};
 
 /* --- all of it --- */
 

@@ -5,9 +5,10 @@
 
 #include "harness.h"
 
-#define UUID_A "11111111-0000-4000-8000-000000000000"
-#define UUID_B "22222222-0000-4000-8000-000000000000"
-#define GIB    "0x40000000"
+#define UUID_A	"11111111-0000-4000-8000-000000000000"
+#define UUID_B	"22222222-0000-4000-8000-000000000000"
+#define UUID_VM "aaaaaaaa-0000-4000-8000-00000000000a"
+#define GIB	"0x40000000"
 
 static Harness h;
 
@@ -379,6 +380,49 @@ static void test_diagnose(void **state)
 	harness_remove(&h, "host.result");
 }
 
+/* The best region for a domain: whose data counts is the domain's UUID, whatever name it is asked
+ * by. */
+static void test_lease_by_size(void **state)
+{
+	_cleanup_message_ sd_bus_message *lease = NULL, *none = NULL, *nobody = NULL, *node = NULL,
+					 *zero = NULL;
+	_cleanup_free_ char *a = region_path("dax0.0"), *b = NULL;
+	const char *path, *region;
+
+	harness_write(&h, UUID_VM, "vm running\n");
+	harness_write(&h, "regions",
+		"dax0.0 " UUID_A " 0 " GIB " 1 7\ndax1.0 " UUID_B " " GIB " " GIB " 1 8\n");
+	reload();
+	b = region_path("dax1.0");
+	adopt(a, "another");
+	adopt(b, UUID_VM);
+	harness_fifo(&h, "suited.hang");
+
+	none = harness_call(
+		&h, PML_BUS_PATH, PML_IF_MANAGER, "LeaseBySize", "tsa{sv}", 2ULL << 30, UUID_VM, 0);
+	assert_error(none, PML_ERROR_NONE_SUITABLE);
+	nobody = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "LeaseBySize", "tsa{sv}",
+		1ULL << 20, "nobody", 0);
+	assert_error(nobody, PML_ERROR_NO_SUCH_DOMAIN);
+	node = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "LeaseBySize", "tsa{sv}", 1ULL << 20,
+		UUID_VM, 1, "node", "i", 1023);
+	assert_error(node, PML_ERROR_INVALID);
+	zero = harness_call(
+		&h, PML_BUS_PATH, PML_IF_MANAGER, "LeaseBySize", "tsa{sv}", 0ULL, UUID_VM, 0);
+	assert_error(zero, PML_ERROR_INVALID);
+
+	lease = harness_call(&h, PML_BUS_PATH, PML_IF_MANAGER, "LeaseBySize", "tsa{sv}", 1ULL << 20,
+		UUID_VM, 2, "kind", "s", "devdax", "node", "i", -1);
+	assert_success(lease);
+	assert_true(sd_bus_message_read(lease, "o", &path) > 0);
+	_cleanup_message_ sd_bus_message *of = harness_call(
+		&h, path, "org.freedesktop.DBus.Properties", "Get", "ss", PML_IF_LEASE, "Region");
+
+	assert_success(of);
+	assert_true(sd_bus_message_read(of, "v", "o", &region) > 0);
+	assert_string_equal(region, b);
+}
+
 static int setup(void **state)
 {
 	harness_new(&h);
@@ -411,6 +455,7 @@ int main(void)
 		TEST(test_many_owners),
 		TEST(test_lift_wants_a_quarantine),
 		TEST(test_verify_names_holders),
+		TEST(test_lease_by_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
