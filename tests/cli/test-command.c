@@ -10,140 +10,13 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "fake-daemon.h"
 #include "names.h"
+#include "run.h"
 #include "util.h"
-
-typedef struct Run {
-	pid_t pid;
-	int err_fd;
-	FILE *out_file, *err_file;
-	char *out, *err;
-	int status;
-} Run;
-
-static FakeBus *bus;
-static const char *program;
-
-static void child(int out_fd, int err_fd, const char *const *args)
-{
-	const char *argv[24] = {"pmemlease"};
-	size_t n = 1;
-
-	while (*args && n < ELEMENTSOF(argv) - 1)
-		argv[n++] = *args++;
-	dup2(out_fd, STDOUT_FILENO);
-	dup2(err_fd, STDERR_FILENO);
-	setenv("DBUS_SYSTEM_BUS_ADDRESS", fake_bus_address(bus), 1);
-	setenv("LC_ALL", "C", 1);
-	setenv("TZ", "UTC", 1);
-	execv(program, (char *const *)(void *)argv);
-	_exit(126);
-}
-
-static char *slurp(FILE *f)
-{
-	char *text = calloc(1, 1 << 20);
-
-	assert_non_null(text);
-	rewind(f);
-	(void)!fread(text, 1, (1 << 20) - 1, f);
-	fclose(f);
-	return text;
-}
-
-static void run_clear(Run *r)
-{
-	free(r->out);
-	free(r->err);
-}
-#define _cleanup_run_ _cleanup_(run_clear)
-
-static Run begin(const char *const *args)
-{
-	Run r = {.out_file = tmpfile(), .err_file = tmpfile(), .err_fd = -EBADF};
-
-	assert_non_null(r.out_file);
-	assert_non_null(r.err_file);
-	fflush(NULL);
-	r.pid = fork();
-	assert_true(r.pid >= 0);
-	if (r.pid == 0)
-		child(fileno(r.out_file), fileno(r.err_file), args);
-	return r;
-}
-
-static void end(Run *r)
-{
-	int status;
-
-	assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
-	assert_true(WIFEXITED(status));
-	r->status = WEXITSTATUS(status);
-	r->out = slurp(r->out_file);
-	r->err = slurp(r->err_file);
-}
-
-static Run run_args(const char *const *args)
-{
-	Run r = begin(args);
-
-	end(&r);
-	return r;
-}
-
-#define RUN(...) run_args((const char *const[]){__VA_ARGS__, NULL})
-
-static void contains(const char *text, const char *what)
-{
-	if (!strstr(text, what))
-		fail_msg("\"%s\" is not in: %s", what, text);
-}
-
-static void contains_not(const char *text, const char *what)
-{
-	if (strstr(text, what))
-		fail_msg("\"%s\" is in: %s", what, text);
-}
-
-static struct json_object *parse(const char *text)
-{
-	struct json_tokener *tokener = json_tokener_new();
-	struct json_object *j;
-
-	j = json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
-	if (json_tokener_get_error(tokener) != json_tokener_success)
-		fail_msg("no JSON: %s", text);
-	json_tokener_free(tokener);
-	return j;
-}
-
-/* "a.b.0.c" */
-static struct json_object *at(struct json_object *j, const char *path)
-{
-	char *copy = strdup(path), *save = NULL;
-
-	for (char *key = strtok_r(copy, ".", &save); key; key = strtok_r(NULL, ".", &save)) {
-		if (json_object_is_type(j, json_type_array))
-			j = json_object_array_get_idx(j, (size_t)atoi(key));
-		else if (!json_object_object_get_ex(j, key, &j))
-			fail_msg("no %s in %s", key, path);
-	}
-	free(copy);
-	return j;
-}
-
-static void json_is(const char *text, const char *path, const char *value)
-{
-	struct json_object *j = parse(text);
-
-	assert_string_equal(json_object_get_string(at(j, path)), value);
-	json_object_put(j);
-}
 
 static int setup(void **state)
 {
-	fake_daemon_start(bus);
+	fake_daemon_start(run_bus);
 	return 0;
 }
 
@@ -152,7 +25,7 @@ static void test_regions(void **state)
 	_cleanup_run_ Run r = RUN("regions");
 	_cleanup_run_ Run bare = RUN("regions", "--no-legend", "--bytes");
 	_cleanup_run_ Run json = RUN("regions", "--json");
-	struct json_object *j = parse(json.out);
+	struct json_object *j = json_parse(json.out);
 
 	assert_int_equal(r.status, 0);
 	assert_string_equal(r.err, "");
@@ -165,12 +38,12 @@ static void test_regions(void **state)
 	contains_not(r.out, "gone");
 	contains_not(bare.out, "NAME");
 	contains(bare.out, "268435456");
-	assert_int_equal(json_object_array_length(at(j, "regions")), 2);
+	assert_int_equal(json_object_array_length(json_at(j, "regions")), 2);
 	json_is(json.out, "regions.0.size_bytes", "268435456");
 	json_is(json.out, "regions.0.lease", "lease-1");
 	json_is(json.out, "regions.0.dimms.1", "nmem1");
 	json_is(json.out, "regions.1.numa_node", "-1");
-	assert_null(at(j, "regions.1.lease"));
+	assert_null(json_at(j, "regions.1.lease"));
 	json_object_put(j);
 }
 
@@ -213,12 +86,12 @@ static void test_history(void **state)
 	_cleanup_run_ Run few = RUN("history", "dax0.0", "-n", "2", "--json");
 	_cleanup_run_ Run many = RUN("history", "--lines=2200", "--json");
 	_cleanup_run_ Run none = RUN("history", "nosuch");
-	struct json_object *j = parse(many.out);
+	struct json_object *j = json_parse(many.out);
 
 	/* oldest first */
 	json_is(few.out, "history.0.seq", "2499");
 	json_is(few.out, "history.1.seq", "2500");
-	assert_int_equal(json_object_array_length(at(j, "history")), 2200);
+	assert_int_equal(json_object_array_length(json_at(j, "history")), 2200);
 	json_is(many.out, "history.0.seq", "301");
 	json_object_put(j);
 	assert_int_equal(none.status, 3);
@@ -383,10 +256,10 @@ static void test_evict_old_proof(void **state)
 {
 	_cleanup_run_ Run r = RUN("evict", "dax0.0", "--deadline=1s", "--json");
 	_cleanup_run_ Run proof = RUN("proof", "dax0.0", "--json");
-	struct json_object *j = parse(r.out);
+	struct json_object *j = json_parse(r.out);
 
 	assert_int_equal(r.status, 0);
-	assert_null(at(j, "proof"));
+	assert_null(json_at(j, "proof"));
 	json_object_put(j);
 	json_is(proof.out, "summary", "An old proof.");
 }
@@ -439,11 +312,11 @@ static void test_operator_verbs(void **state)
 
 static void test_interrupt(void **state)
 {
-	_cleanup_run_ Run r = begin((const char *const[]){"lease", "dax0.0", "slow", NULL});
+	_cleanup_run_ Run r = run_begin((const char *const[]){"lease", "dax0.0", "slow", NULL});
 
-	fake_daemon_wait_followed(bus);
+	fake_daemon_wait_followed(run_bus);
 	kill(r.pid, SIGINT);
-	end(&r);
+	run_end(&r);
 	assert_int_equal(r.status, 130);
 	contains(r.err, "`pmemlease cancel 7`");
 	contains(r.err, "`pmemlease wait 7`");
@@ -458,15 +331,15 @@ static void test_interrupt(void **state)
 
 static void test_cancel(void **state)
 {
-	_cleanup_run_ Run r = begin((const char *const[]){"lease", "dax0.0", "slow", NULL});
+	_cleanup_run_ Run r = run_begin((const char *const[]){"lease", "dax0.0", "slow", NULL});
 	_cleanup_run_ Run none = {}, cancel = {}, waiting = {};
 
-	fake_daemon_wait_followed(bus);
-	waiting = begin((const char *const[]){"wait", "7", NULL});
-	fake_daemon_wait_followed(bus);
+	fake_daemon_wait_followed(run_bus);
+	waiting = run_begin((const char *const[]){"wait", "7", NULL});
+	fake_daemon_wait_followed(run_bus);
 	cancel = RUN("cancel", "7");
-	end(&r);
-	end(&waiting);
+	run_end(&r);
+	run_end(&waiting);
 	none = RUN("cancel", "99999");
 	assert_int_equal(cancel.status, 0);
 	assert_int_equal(r.status, 1);
@@ -485,7 +358,7 @@ static void test_daemon_dies(void **state)
 
 static void test_no_daemon(void **state)
 {
-	fake_daemon_stop(bus);
+	fake_daemon_stop(run_bus);
 	{
 		_cleanup_run_ Run r = RUN("regions");
 		_cleanup_run_ Run json = RUN("regions", "--json");
@@ -518,7 +391,8 @@ static void follow_slow(int parent_fd, int child_fd, const char *what)
 	int status;
 
 	if (pid == 0)
-		child(child_fd, child_fd, (const char *const[]){"lease", "dax0.0", "slow", NULL});
+		run_child(
+			child_fd, child_fd, (const char *const[]){"lease", "dax0.0", "slow", NULL});
 	close(child_fd);
 	wait_for_text(parent_fd, what);
 	{
@@ -559,7 +433,7 @@ static void test_colour_on_a_terminal(void **state)
 	if (pid == 0) {
 		setenv("TERM", "xterm", 1);
 		unsetenv("NO_COLOR");
-		child(child_fd, child_fd, (const char *const[]){"regions", NULL});
+		run_child(child_fd, child_fd, (const char *const[]){"regions", NULL});
 	}
 	close(child_fd);
 	wait_for_text(parent_fd, "\033[31m");
@@ -584,7 +458,7 @@ static Watcher watch(const char *const *args)
 	w.pid = fork();
 	assert_true(w.pid >= 0);
 	if (w.pid == 0)
-		child(fds[1], STDERR_FILENO, args);
+		run_child(fds[1], STDERR_FILENO, args);
 	close(fds[1]);
 	w.out = fdopen(fds[0], "r");
 	assert_non_null(w.out);
@@ -630,9 +504,9 @@ static void test_monitor(void **state)
 	line_with(&w, "job 7 (evict dax0.0): fencing\n");
 	line_with(&w, "region dax0.0: use leased -> evicted\n");
 	line_with(&w, "job 7 (evict dax0.0): done\n");
-	fake_daemon_stop(bus);
+	fake_daemon_stop(run_bus);
 	line_with(&w, "daemon: has gone; waiting for it to come back\n");
-	fake_daemon_start(bus);
+	fake_daemon_start(run_bus);
 	line_with(&w, "daemon: is back, version 0.1.0");
 	/* what changed while it was away */
 	line_with(&w, "region dax0.0: use evicted -> leased\n");
@@ -643,10 +517,10 @@ static void test_monitor_waits_for_the_daemon(void **state)
 {
 	Watcher w;
 
-	fake_daemon_stop(bus);
+	fake_daemon_stop(run_bus);
 	w = watch((const char *const[]){"monitor", NULL});
 	line_with(&w, "daemon: does not run; waiting for it\n");
-	fake_daemon_start(bus);
+	fake_daemon_start(run_bus);
 	line_with(&w, "daemon: version 0.1.0; watching regions: 2");
 	end_watch(&w, SIGTERM);
 }
@@ -663,14 +537,14 @@ static void test_monitor_json(void **state)
 	json_is(line, "regions", "2");
 	evict = RUN("evict", "dax0.0", "--deadline=0");
 	while (!ended && (line = next_line(&w))) {
-		struct json_object *j = parse(line), *property = NULL;
+		struct json_object *j = json_parse(line), *property = NULL;
 
-		assert_true(json_object_get_uint64(at(j, "time_usec")) > 0);
+		assert_true(json_object_get_uint64(json_at(j, "time_usec")) > 0);
 		(void)json_object_object_get_ex(j, "property", &property);
 		if (property && strcmp(json_object_get_string(property), "use") == 0)
 			changed = strdup(line);
-		if (strcmp(json_object_get_string(at(j, "event")), "ended") == 0 &&
-			json_object_get_int(at(j, "job")) == 7)
+		if (strcmp(json_object_get_string(json_at(j, "event")), "ended") == 0 &&
+			json_object_get_int(json_at(j, "job")) == 7)
 			ended = strdup(line);
 		json_object_put(j);
 	}
@@ -687,7 +561,7 @@ static void test_monitor_json(void **state)
 static void test_doctor(void **state)
 {
 	_cleanup_run_ Run r = RUN("doctor"), json = RUN("doctor", "--json"), down = {};
-	struct json_object *j = parse(json.out), *checks = at(j, "checks");
+	struct json_object *j = json_parse(json.out), *checks = json_at(j, "checks");
 	bool later = false;
 
 	assert_true(r.status == 0 || r.status == 1);
@@ -698,12 +572,12 @@ static void test_doctor(void **state)
 	for (size_t i = 0; i < json_object_array_length(checks); i++) {
 		struct json_object *one = json_object_array_get_idx(checks, i);
 
-		if (strcmp(json_object_get_string(at(one, "check")), "later") == 0)
-			later = strcmp(json_object_get_string(at(one, "level")), "warn") == 0;
+		if (strcmp(json_object_get_string(json_at(one, "check")), "later") == 0)
+			later = strcmp(json_object_get_string(json_at(one, "level")), "warn") == 0;
 	}
 	assert_true(later);
 	json_object_put(j);
-	fake_daemon_stop(bus);
+	fake_daemon_stop(run_bus);
 	down = RUN("doctor");
 	assert_int_equal(down.status, 1);
 	contains(down.out, "bad  daemon               pmemleased does not run");
@@ -799,13 +673,13 @@ int main(void)
 	};
 	int failed;
 
-	program = getenv("PMEMLEASE");
-	if (!program) {
+	run_program = getenv("PMEMLEASE");
+	if (!run_program) {
 		fputs("PMEMLEASE names the program to be tested\n", stderr);
 		return 1;
 	}
-	bus = fake_bus_new();
+	run_bus = fake_bus_new();
 	failed = cmocka_run_group_tests_name("command", tests, NULL, NULL);
-	bus = fake_bus_free(bus);
+	run_bus = fake_bus_free(run_bus);
 	return failed;
 }
