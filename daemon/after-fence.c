@@ -7,6 +7,7 @@
  * job: a libvirt that hangs keeps neither the proof off the disk nor the job from its end.
  */
 
+#include "deprived.h"
 #include "log.h"
 #include "ops-internal.h"
 #include "util.h"
@@ -177,9 +178,14 @@ static void on_run_done(void *data, int r)
 	a->running = false;
 	a->manager->background--;
 	if (r == 0) {
-		log_full(LOG_NOTICE, &fields, "Domain %s is %s after its memory was taken.",
-			a->domain_name,
-			a->policy == PML_AFTER_FENCE_DESTROY ? "destroyed" : "paused");
+		if (a->policy == PML_AFTER_FENCE_DESTROY)
+			log_full(LOG_NOTICE, &fields,
+				"Domain %s is destroyed after its memory was taken.",
+				a->domain_name);
+		else
+			log_full(LOG_NOTICE, &fields,
+				"Domain %s is paused after its memory was taken. " DEPRIVED_WARNING,
+				a->domain_name);
 		a->over = true;
 		a->frozen = false;
 		a->retry_usec = 0;

@@ -5,7 +5,8 @@
  * started behind the hook, or opened by a program. Each look takes one region, once through all
  * processes; where the module says that nothing at all is open, none. What is found is an obstacle
  * of the region as long as it lasts, so that it is neither lent nor scrubbed, and its end is heard.
- * And devices that pin a machine's memory and came after its lease.
+ * And what libvirt is asked about a machine that has a lease: devices that pin its memory and came
+ * later, and the name that it has now.
  */
 
 #include "behind.h"
@@ -273,13 +274,14 @@ void behind_stop(Manager *m)
 	m->behind = NULL;
 }
 
-/* --- pinned after the lease was made --- */
+/* --- asking libvirt: pinned after the lease was made, renamed while nobody listened --- */
 
 typedef struct Ask {
 	Manager *manager;
 	const VirtOps *ops;
 	Virt *virt;
 	char domain[PML_ID_MAX];
+	char name[PML_NAME_LEN];
 	char *why;
 } Ask;
 
@@ -287,7 +289,7 @@ static int ask_run(void *userdata)
 {
 	Ask *a = userdata;
 
-	return a->ops->pinned(a->virt, a->domain, &a->why);
+	return a->ops->pinned(a->virt, a->domain, a->name, &a->why);
 }
 
 static void set_pinned(Lease *l, const char *why)
@@ -315,9 +317,12 @@ static void ask_done(void *userdata, int r)
 	Lease *l;
 
 	a->manager->background--;
+	if ((r == 0 || r == VIRT_PINNED) && a->name[0])
+		leases_rename(a->manager, a->domain, a->name);
 
 	LIST_FOREACH (l, &a->manager->leases, leases) {
-		if (l->gone || !pml_streq(l->record.domain, a->domain))
+		if (l->gone || lease_state(l) != PML_LEASE_ACTIVE ||
+			!pml_streq(l->record.domain, a->domain))
 			continue;
 		if (r == 0)
 			set_pinned(l, NULL);
@@ -329,7 +334,7 @@ static void ask_done(void *userdata, int r)
 	free(a);
 }
 
-static void ask_pinned(Manager *m, const char *uuid)
+static void ask(Manager *m, const char *uuid)
 {
 	Ask *a = calloc(1, sizeof(*a));
 
@@ -345,19 +350,18 @@ static void ask_pinned(Manager *m, const char *uuid)
 		m->background++;
 }
 
-void behind_ask_pinned(Manager *m, const char *uuid)
+void behind_ask(Manager *m, const char *uuid)
 {
 	const Lease *l, *other;
 
 	LIST_FOREACH (l, &m->leases, leases) {
-		if (l->gone || lease_state(l) != PML_LEASE_ACTIVE ||
-			(uuid[0] && !pml_streq(l->record.domain, uuid)))
+		if (l->gone || (uuid[0] && !pml_streq(l->record.domain, uuid)))
 			continue;
 		/* One question a domain. */
 		LIST_FOREACH (other, &m->leases, leases)
 			if (other == l || pml_streq(other->record.domain, l->record.domain))
 				break;
 		if (other == l)
-			ask_pinned(m, l->record.domain);
+			ask(m, l->record.domain);
 	}
 }

@@ -13,7 +13,7 @@ void behind_repace(Manager *m);
 /* Something has happened that may have opened a region: all are looked at soon, one by one. */
 void behind_kick(Manager *m);
 /* A device was added to this domain, or libvirt is there again ("": every domain with a lease). */
-void behind_ask_pinned(Manager *m, const char *uuid);
+void behind_ask(Manager *m, const char *uuid);
 
 /* A region that is kept offline is bound: unbinds it again, and quarantines it where it was seen
  * unbound before. */

@@ -5,6 +5,7 @@
 #include "announce.h"
 #include "bus.h"
 #include "change.h"
+#include "deprived.h"
 #include "ops-internal.h"
 #include "util.h"
 
@@ -37,9 +38,7 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 			reply, "s", "The fence could not be proved: the region is quarantined.");
 	if (r >= 0 && (lease_state(l) == PML_LEASE_FENCED || lease_state(l) == PML_LEASE_STUCK) &&
 		op_process_alive(l->record.vmm_pid, l->record.vmm_start))
-		r = sd_bus_message_append(reply, "s",
-			"The machine has lost this memory: QEMU ends if it is reset, saved, dumped or migrated now. Destroy it (virsh "
-			"destroy), and start it again.");
+		r = sd_bus_message_append(reply, "s", DEPRIVED_WARNING);
 	if (r >= 0 && l->unpersisted)
 		r = sd_bus_message_append(reply, "s", l->unpersisted);
 	if (r >= 0 && region_is_block(l->region) && lease_state(l) == PML_LEASE_ACTIVE)

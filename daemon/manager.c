@@ -5,6 +5,7 @@
 
 #include "behind.h"
 #include "bus.h"
+#include "deprived.h"
 #include "log.h"
 #include "manager.h"
 #include "ops.h"
@@ -82,6 +83,7 @@ Manager *manager_free(Manager *m)
 	grants_free_all(m);
 	behind_stop(m);
 	persist_free_all(m, busy);
+	deprived_free_all(m);
 	uevent_stop(m);
 	sd_event_source_disable_unref(m->read_again);
 	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);
@@ -429,8 +431,9 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		manager_changed(m);
 		manager_libvirt_connected(m);
 		/* What happened meanwhile brings no events. */
-		behind_ask_pinned(m, "");
+		behind_ask(m, "");
 		behind_kick(m);
+		deprived_connected(m);
 		break;
 	case VIRT_EV_DISCONNECTED:
 		if (m->libvirt_connected)
@@ -440,7 +443,12 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		manager_changed(m);
 		break;
 	case VIRT_EV_DOMAIN_STARTED:
+		deprived_event(m, ev);
 		behind_kick(m);
+		break;
+	case VIRT_EV_DOMAIN_RESET:
+	case VIRT_EV_DOMAIN_RESUMED:
+		deprived_event(m, ev);
 		break;
 	case VIRT_EV_DOMAIN_RENAMED:
 		leases_rename(m, ev->domain, ev->detail);
@@ -449,14 +457,15 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		/* Our own, no more than what a lease's job looks at. */
 		if (strncmp(ev->alias, PML_ALIAS_PREFIX, strlen(PML_ALIAS_PREFIX)) == 0)
 			break;
-		behind_ask_pinned(m, ev->domain);
+		behind_ask(m, ev->domain);
 		behind_kick(m);
 		break;
 	case VIRT_EV_DOMAIN_STOPPED:
+		deprived_event(m, ev);
 		manager_domain_stopped(m, ev->domain);
 		break;
 	case VIRT_EV_DEVICE_REMOVED:
-		behind_ask_pinned(m, ev->domain);
+		behind_ask(m, ev->domain);
 		log_full(LOG_NOTICE, &(LogFields){.domain = ev->domain},
 			"libvirt: device removed of domain %s %s %s", ev->domain, ev->alias,
 			ev->detail);

@@ -152,7 +152,8 @@ struct Manager {
 	unsigned background;	    /* looks and calls under way that are no job's */
 	struct Undefine *undefines; /* definitions that libvirt has yet to change: persist.c */
 	struct Behind *behind;
-	struct Grant *grants; /* machines that wait to be started: grant.c */
+	struct Deprived *deprived; /* machines that go on without their memory: deprived.c */
+	struct Grant *grants;	   /* machines that wait to be started: grant.c */
 	int uevent_fd;
 	sd_event_source *uevent_source;
 	void (*on_ready)(Manager *m); /* main.c: the bus name is there, or the bus is not */

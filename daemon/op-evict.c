@@ -6,6 +6,7 @@
  * ledger, libvirt or the bus.
  */
 
+#include "deprived.h"
 #include "evict.h"
 #include "log.h"
 #include "ops-internal.h"
@@ -601,8 +602,10 @@ static JobNext record_done(Job *job, int r)
 		job_set_ledger_error(job, r, d->change.why);
 		return JOB_FAIL;
 	}
-	if (job->lease)
+	if (job->lease) {
 		lease_clear_mark(job->lease);
+		deprived_add(job->lease);
+	}
 	after_fence_poke(job->manager);
 	if (d->proved)
 		return JOB_DONE;

@@ -7,6 +7,7 @@
  */
 
 #include "behind.h"
+#include "deprived.h"
 #include "log.h"
 #include "ops-internal.h"
 #include "util.h"
@@ -67,6 +68,7 @@ static int recover_lease(Lease *lease, const PmlMark *mark)
 	case PML_LEASE_STUCK:
 		if (rec->frozen && same_boot && after_fence_begin(m, rec, true) < 0)
 			log_error("Domain %s stays frozen: out of memory.", rec->domain_name);
+		deprived_add(lease);
 		return op_settle_kick(lease->region);
 	case PML_LEASE_RELEASED:
 	case _PML_LEASE_STATE_MAX:

@@ -336,7 +336,8 @@ static int virt_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on
 	return r < 0 ? call_error(&c, ret_why) : 0;
 }
 
-static int virt_pinned(Virt *v, const char *uuid, char **ret_why)
+static int virt_pinned(
+	Virt *v, const char *uuid, char ret_name[static PML_NAME_LEN], char **ret_why)
 {
 	_cleanup_free_ char *why = NULL;
 	_cleanup_(xmlp) char *xml = NULL;
@@ -346,14 +347,22 @@ static int virt_pinned(Virt *v, const char *uuid, char **ret_why)
 	r = call_begin(&c, v, uuid, &why);
 	if (r == 0)
 		r = call_xml(&c, &xml, &why);
-	if (r == VIRT_NO_DOMAIN)
+	if (r == VIRT_NO_DOMAIN) {
+		ret_name[0] = '\0';
 		return 0;
+	}
 	if (r != 0) {
 		*ret_why = TAKE_PTR(why);
 		return r;
 	}
 	r = virt_xml_pinned(xml, ret_why);
-	return r == -EBADMSG ? unreadable(ret_why) : r;
+	if (r == -EBADMSG)
+		return unreadable(ret_why);
+	/* One that is too long for us is no name. */
+	if ((r == 0 || r == VIRT_PINNED) &&
+		pml_strcpy(ret_name, PML_NAME_LEN, virDomainGetName(c.dom)) < 0)
+		ret_name[0] = '\0';
+	return r;
 }
 
 /* --- pause and destroy --- */

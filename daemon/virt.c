@@ -45,7 +45,7 @@ struct Virt {
 	uint64_t generation; /* counts those */
 	Spare spare[SPARES];
 	size_t n_spare;
-	int callbacks[4]; /* of the thread that keeps conn: registrations, -1 for none */
+	int callbacks[5]; /* of the thread that keeps conn: registrations, -1 for none */
 };
 
 static int loop_error;
@@ -167,8 +167,17 @@ static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int det
 		post_domain(opaque, VIRT_EV_DOMAIN_STARTED, dom, "", "");
 	else if (event == VIR_DOMAIN_EVENT_STOPPED)
 		post_domain(opaque, VIRT_EV_DOMAIN_STOPPED, dom, "", stopped_detail(detail));
+	else if (event == VIR_DOMAIN_EVENT_RESUMED)
+		post_domain(opaque, VIRT_EV_DOMAIN_RESUMED, dom, "", "");
 	else if (event == VIR_DOMAIN_EVENT_DEFINED && detail == VIR_DOMAIN_EVENT_DEFINED_RENAMED)
 		post_domain(opaque, VIRT_EV_DOMAIN_RENAMED, dom, "", virDomainGetName(dom));
+	return 0;
+}
+
+/* libvirt calls it a reboot; QEMU's own event is RESET, whoever asked for it. */
+static int on_reset(virConnectPtr conn, virDomainPtr dom, void *opaque)
+{
+	post_domain(opaque, VIRT_EV_DOMAIN_RESET, dom, "", "");
 	return 0;
 }
 
@@ -282,6 +291,8 @@ static bool events_register(Virt *v, virConnectPtr conn)
 		       tolerable(conn)) &&
 	       (register_event(v, conn, 3, VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
 			(void (*)(void))on_device_added) ||
+		       tolerable(conn)) &&
+	       (register_event(v, conn, 4, VIR_DOMAIN_EVENT_ID_REBOOT, (void (*)(void))on_reset) ||
 		       tolerable(conn)) &&
 	       (register_event(v, conn, 2, VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE,
 			(void (*)(void))on_memory_failure) ||

@@ -52,6 +52,8 @@ typedef enum VirtEventType {
 	VIRT_EV_DISCONNECTED,
 	VIRT_EV_DOMAIN_STOPPED, /* its process is gone; detail: why, in a word or two */
 	VIRT_EV_DOMAIN_STARTED,
+	VIRT_EV_DOMAIN_RESET, /* by its guest or by somebody; its process goes on */
+	VIRT_EV_DOMAIN_RESUMED,
 	VIRT_EV_DOMAIN_RENAMED, /* detail: its name now */
 	VIRT_EV_DEVICE_ADDED,	/* alias */
 	VIRT_EV_DEVICE_REMOVED, /* alias */
@@ -126,9 +128,11 @@ typedef struct VirtOps {
 	int (*define)(Virt *v, const char *uuid, const VirtMemory *mem, bool on, char **ret_why);
 	/*
 	 * Does a device of the running machine pin its memory, or hand it to another process: 0,
-	 * also when it is off or gone; PINNED. UNAVAILABLE, REFUSED.
+	 * also when it is off or gone; PINNED. UNAVAILABLE, REFUSED. With the first two ret_name is
+	 * what the domain is called now, empty when it is gone.
 	 */
-	int (*pinned)(Virt *v, const char *uuid, char **ret_why);
+	int (*pinned)(
+		Virt *v, const char *uuid, char ret_name[static PML_NAME_LEN], char **ret_why);
 	/*
 	 * Pauses. before(data) (may be NULL) is called in this thread when libvirt has answered
 	 * that the machine is there, paused or not, right before the call that needs its main loop

@@ -116,6 +116,9 @@
 	"070e7865edbe4cc28c96859e1e13c007" /* a machine was paused or destroyed, or could not be   \
 					    */
 
+#define PML_MESSAGE_DEPRIVED                                                                       \
+	"070e7865edbe4cc28c96859e1e13c00a" /* a machine goes on, or ended, without its memory */
+
 #define PML_POLKIT_NAME "org.freedesktop.PolicyKit1"
 #define PML_POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
 #define PML_POLKIT_IF	"org.freedesktop.PolicyKit1.Authority"

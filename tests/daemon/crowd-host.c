@@ -331,8 +331,10 @@ static int virt_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on
 	return 0;
 }
 
-static int virt_pinned(Virt *v, const char *uuid, char **ret_why)
+static int virt_pinned(
+	Virt *v, const char *uuid, char ret_name[static PML_NAME_LEN], char **ret_why)
 {
+	ret_name[0] = '\0';
 	return 0;
 }
 

@@ -154,10 +154,15 @@ static int fake_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on
 	return scripted(on ? "define" : "undefine", uuid, &r, ret_why) ? r : 0;
 }
 
-static int fake_pinned(Virt *v, const char *uuid, char **ret_why)
+static int fake_pinned(
+	Virt *v, const char *uuid, char ret_name[static PML_NAME_LEN], char **ret_why)
 {
+	VirtDomain d;
 	int r;
 
+	ret_name[0] = '\0';
+	if (domain_read(uuid, &d) == 0)
+		(void)pml_strcpy(ret_name, PML_NAME_LEN, d.name);
 	return scripted("pinned", uuid, &r, ret_why) ? r : 0;
 }
 

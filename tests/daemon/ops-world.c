@@ -383,10 +383,12 @@ static int virt_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on
 	return 0;
 }
 
-static int virt_pinned(Virt *v, const char *uuid, char **ret_why)
+static int virt_pinned(
+	Virt *v, const char *uuid, char ret_name[static PML_NAME_LEN], char **ret_why)
 {
 	if (world->libvirt_down)
 		return VIRT_UNAVAILABLE;
+	(void)pml_strcpy(ret_name, PML_NAME_LEN, find(uuid)->name);
 	if (!world->pinned)
 		return 0;
 	*ret_why = strdup("The machine has a <hostdev>.");

@@ -143,6 +143,21 @@ static void test_renamed(void **state)
 	assert_string_equal(region()->lease->record.domain, WORLD_A);
 }
 
+/* … also one that it got while nobody listened. */
+static void test_renamed_unheard(void **state)
+{
+	scrub("");
+	lend("a");
+	(void)evict(0);
+	UNTIL(is_calm() && !m->n_applies && !region()->lease->marked && region()->watches);
+	stop();
+	world->domains[0].name = "z";
+	start();
+	assert_string_equal(region()->lease->record.domain_name, "a");
+	UNTIL(pml_streq(region()->lease->record.domain_name, "z"));
+	UNTIL(!m->jobs && !m->n_applies);
+}
+
 static void test_pinned(void **state)
 {
 	WorldEnd e;
@@ -186,6 +201,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(
 			test_kept_offline_is_bound_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_renamed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_renamed_unheard, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pinned, setup, teardown),
 	};
 	int r;

@@ -14,6 +14,8 @@ static Line lines[512];
 static size_t n_lines;
 static char last_ids[64][40]; /* of lines that are no row */
 static size_t n_last;
+static char deprived[8][256];
+static size_t n_deprived;
 
 void __wrap_log_full(int priority, const LogFields *f, const char *format, ...) _printf_(3, 4);
 
@@ -24,6 +26,17 @@ void __wrap_log_full(int priority, const LogFields *f, const char *format, ...)
 	if (f && f->history_seq == 0 && f->message_id && n_last < ELEMENTSOF(last_ids)) {
 		(void)PML_STRCPY(last_ids[n_last], f->message_id);
 		n_last++;
+	}
+	if (f && pml_streq(f->message_id, PML_MESSAGE_DEPRIVED) &&
+		n_deprived < ELEMENTSOF(deprived)) {
+		va_list ap;
+
+		va_start(ap, format);
+		(void)vsnprintf(deprived[n_deprived], sizeof(deprived[0]), format, ap);
+		va_end(ap);
+		n_deprived++;
+		assert_string_equal(f->domain, WORLD_A);
+		assert_string_equal(f->region, WORLD_REGION);
 	}
 	if (!f || f->history_seq == 0)
 		return;
@@ -138,10 +151,77 @@ static void test_bad_media(void **state)
 	assert_false(said(PML_MESSAGE_JOB_FAILED, ""));
 }
 
+static size_t told(const char *what)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_deprived; i++)
+		n += strstr(deprived[i], what) != NULL;
+	n_deprived = 0;
+	return n;
+}
+
+static void tell(VirtEventType type, const char *domain, const char *detail)
+{
+	VirtEvent ev = {.type = type};
+
+	(void)PML_STRCPY(ev.domain, domain);
+	(void)PML_STRCPY(ev.detail, detail);
+	world_virt_event(&ev);
+}
+
+/* What is done to a machine that has lost its memory is told with the reason, also by a later
+ * daemon, and when the lease has ended before libvirt says how the machine did. */
+static void test_deprived(void **state)
+{
+	adopt(WORLD_A);
+	lend(WORLD_A);
+	tell(VIRT_EV_DOMAIN_RESET, WORLD_A, "");
+	tell(VIRT_EV_DOMAIN_RESUMED, WORLD_A, "");
+	assert_int_equal(n_deprived, 0);
+	(void)evict(0);
+	UNTIL(said(PML_MESSAGE_AFTER_FENCE, ""));
+	tell(VIRT_EV_DOMAIN_RESET, WORLD_B, "");
+	assert_int_equal(n_deprived, 0);
+	tell(VIRT_EV_DOMAIN_RESET, WORLD_A, "");
+	assert_int_equal(told("was reset without region"), 1);
+	tell(VIRT_EV_DOMAIN_RESUMED, WORLD_A, "");
+	assert_int_equal(told("was resumed without region"), 1);
+	stop();
+	start();
+	UNTIL(m->libvirt_connected);
+	tell(VIRT_EV_DOMAIN_RESET, WORLD_A, "");
+	assert_int_equal(told("was reset without region"), 1);
+
+	world_domain_stop(0);
+	UNTIL(region()->record.use == PML_USE_FREE);
+	tell(VIRT_EV_DOMAIN_STOPPED, WORLD_A, "failed");
+	assert_int_equal(told("ended (failed) after region"), 1);
+	tell(VIRT_EV_DOMAIN_STOPPED, WORLD_A, "failed");
+	assert_int_equal(n_deprived, 0);
+}
+
+/* Whoever does what he was told to is told nothing more. */
+static void test_deprived_is_destroyed(void **state)
+{
+	adopt(WORLD_A);
+	lend(WORLD_A);
+	(void)evict(0);
+	UNTIL(said(PML_MESSAGE_AFTER_FENCE, ""));
+	world_domain_stop(0);
+	tell(VIRT_EV_DOMAIN_STOPPED, WORLD_A, "destroyed");
+	world_domain_start(0);
+	tell(VIRT_EV_DOMAIN_STARTED, WORLD_A, "");
+	tell(VIRT_EV_DOMAIN_RESET, WORLD_A, "");
+	assert_int_equal(n_deprived, 0);
+	UNTIL(region()->record.use == PML_USE_FREE);
+}
+
 static int begin(void **state)
 {
 	n_lines = 0;
 	n_last = 0;
+	n_deprived = 0;
 	return setup(state);
 }
 
@@ -151,6 +231,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_a_whole_life, begin, teardown),
 		cmocka_unit_test_setup_teardown(test_stuck_and_quarantined, begin, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_media, begin, teardown),
+		cmocka_unit_test_setup_teardown(test_deprived, begin, teardown),
+		cmocka_unit_test_setup_teardown(test_deprived_is_destroyed, begin, teardown),
 	};
 
 	int r;

@@ -312,13 +312,16 @@ static void test_destroy(void **state)
 	assert_null(why);
 }
 
-/* A panic whose process lives on, a pause and a start are none of the ends of a machine. */
+/* A panic whose process lives on, a pause and a start are none of the ends of a machine; that it
+ * goes on is told. */
 static void test_other_events(void **state)
 {
 	Fixture *f = *state;
 
 	assert_int_equal(virDomainSuspend(f->dom), 0);
 	assert_int_equal(virDomainResume(f->dom), 0);
+	wait_event(f, VIRT_EV_DOMAIN_RESUMED);
+	assert_string_equal(f->last.domain, f->uuid);
 	assert_int_equal(virDomainShutdown(f->dom), 0);
 	f->n_events = 0;
 	wait_event(f, VIRT_EV_DOMAIN_STOPPED);

@@ -121,7 +121,7 @@ fenced()
 	started "$1"
 	succeeds "$1: evicted" pmemlease evict "$dax" --deadline=0
 	succeeds "$1: fenced" lease_is fenced
-	like "$(lease_get "$dax" Warnings)" "QEMU ends if it is reset, saved, dumped or migrated" "$1: the lease warns"
+	like "$(lease_get "$dax" Warnings)" "reset, saved, dumped or migrated now, it fails or QEMU ends" "$1: the lease warns"
 }
 
 for verb in reset save dump; do
