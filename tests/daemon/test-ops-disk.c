@@ -68,18 +68,19 @@ int __wrap_pml_ledger_open(const char *path, PmlLedger **ret, char **ret_why)
 	return ledger_open_hooked(path, &hooks, ret, ret_why);
 }
 
-FILE *__real_fopen(const char *path, const char *mode);
-FILE *__wrap_fopen(const char *path, const char *mode);
+/* What fopen() is called where files have 64-bit sizes, as meson has it everywhere. */
+FILE *__real_fopen64(const char *path, const char *mode);
+FILE *__wrap_fopen64(const char *path, const char *mode);
 
 /* Another boot has another id. */
-FILE *__wrap_fopen(const char *path, const char *mode)
+FILE *__wrap_fopen64(const char *path, const char *mode)
 {
 	char here[128];
 
 	if (memory->boots == 0 || !pml_streq(path, "/proc/sys/kernel/random/boot_id"))
-		return __real_fopen(path, mode);
+		return __real_fopen64(path, mode);
 	(void)snprintf(here, sizeof(here), "%s/boot_id", dir);
-	return __real_fopen(here, mode);
+	return __real_fopen64(here, mode);
 }
 
 static void end_here(void)
