@@ -444,6 +444,8 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		break;
 	case VIRT_EV_DOMAIN_STARTED:
 		deprived_event(m, ev);
+		/* What its networks have become is in no XML that the hook was given. */
+		behind_ask(m, ev->domain);
 		behind_kick(m);
 		break;
 	case VIRT_EV_DOMAIN_RESET:

@@ -92,7 +92,7 @@ int start_xml_read(const char *text, StartDomain *ret)
 		return r;
 	}
 	d.kvm = xml_attribute_is(root, "type", "kvm");
-	d.pinned_by = xml_pinned_by(xml_child(root, "devices"));
+	d.pinned_by = xml_pinned_by(root);
 	*ret = d;
 	return 0;
 }

@@ -5,9 +5,8 @@
 #include "virt-xml.h"
 #include "xml-read.h"
 
-#define KIB	       UINT64_C(1024)
-#define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
-#define ALIAS_CHARS    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+#define KIB	    UINT64_C(1024)
+#define ALIAS_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 /* --- making --- */
 
@@ -198,26 +197,19 @@ static void read_machine_options(Machine *m, const char *options)
 	}
 }
 
-static bool is_qemu(const xmlNode *n, const char *name)
-{
-	return n->type == XML_ELEMENT_NODE && n->ns &&
-	       xmlStrEqual(n->ns->href, (const xmlChar *)QEMU_NAMESPACE) &&
-	       xmlStrEqual(n->name, (const xmlChar *)name);
-}
-
 /* Arguments that the operator added to QEMU's; they come after libvirt's own, so they win. */
 static void read_command_line(Machine *m, xmlNode *root)
 {
 	for (xmlNode *line = root->children; line; line = line->next) {
 		bool machine = false;
 
-		if (!is_qemu(line, "commandline"))
+		if (!xml_is_qemu(line, "commandline"))
 			continue;
 		for (xmlNode *n = line->children; n; n = n->next) {
 			_cleanup_xmlstr_ xmlChar *value = NULL;
 			const char *s;
 
-			if (!is_qemu(n, "arg"))
+			if (!xml_is_qemu(n, "arg"))
 				continue;
 			value = xml_attribute(n, "value");
 			s = value ? (const char *)value : "";
@@ -293,7 +285,7 @@ static int read_machine(xmlNode *root, const VirtMemory *mem, Machine *ret)
 	}
 	read_command_line(&m, root);
 	m.no_port = has_no_port(devices);
-	m.pinned_by = xml_pinned_by(devices);
+	m.pinned_by = xml_pinned_by(root);
 	*ret = m;
 	return 0;
 }
@@ -508,6 +500,6 @@ int virt_xml_pinned(const char *text, char **ret_why)
 	r = xml_parse_domain(text, &doc, &root);
 	if (r < 0)
 		return r;
-	by = xml_is_live(root) ? xml_pinned_by(xml_child(root, "devices")) : NULL;
+	by = xml_is_live(root) ? xml_pinned_by(root) : NULL;
 	return by ? pinned(by, ret_why) : 0;
 }

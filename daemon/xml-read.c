@@ -5,7 +5,8 @@
 
 #include "xml-read.h"
 
-#define KIB UINT64_C(1024)
+#define KIB	       UINT64_C(1024)
+#define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
 
 void xml_setup(void)
 {
@@ -46,6 +47,13 @@ int xml_parse_domain(const char *text, xmlDoc **ret_doc, xmlNode **ret_root)
 bool xml_is(const xmlNode *n, const char *name)
 {
 	return n->type == XML_ELEMENT_NODE && !n->ns && xmlStrEqual(n->name, (const xmlChar *)name);
+}
+
+bool xml_is_qemu(const xmlNode *n, const char *name)
+{
+	return n->type == XML_ELEMENT_NODE && n->ns &&
+	       xmlStrEqual(n->ns->href, (const xmlChar *)QEMU_NAMESPACE) &&
+	       xmlStrEqual(n->name, (const xmlChar *)name);
 }
 
 static xmlNode *next_named(xmlNode *n, const char *name)
@@ -170,34 +178,66 @@ int xml_read_size(xmlNode *n, uint64_t *ret)
 	return xml_read_bytes(text, unit, ret);
 }
 
-const char *xml_pinned_by(xmlNode *devices)
+/* Without a type it is "pci"; "usb" and "scsi" give requests to the kernel, not memory. */
+static bool is_vfio(xmlNode *hostdev)
 {
+	return !xml_attribute_is(hostdev, "type", "usb") &&
+	       !xml_attribute_is(hostdev, "type", "scsi");
+}
+
+static const char *device_pins(xmlNode *n)
+{
+	if (xml_is(n, "hostdev") && is_vfio(n))
+		return "a <hostdev> (VFIO pins all of the guest's memory)";
+	if (xml_is(n, "interface") && xml_attribute_is(n, "type", "hostdev"))
+		return "an <interface type='hostdev'> (VFIO pins all of the guest's memory)";
+	if (xml_is(n, "interface") && xml_attribute_is(n, "type", "vdpa"))
+		return "an <interface type='vdpa'> (vhost-vdpa pins all of the guest's memory)";
+	if (xml_is(n, "disk") && xml_attribute_is(n, "type", "vhostvdpa"))
+		return "a <disk type='vhostvdpa'> (vhost-vdpa pins all of the guest's memory)";
+	if ((xml_is(n, "interface") || xml_is(n, "disk")) &&
+		xml_attribute_is(n, "type", "vhostuser"))
+		return "a vhost-user device (its process maps all of the guest's memory)";
+	if (xml_is(n, "filesystem") && xml_attribute_is(xml_child(n, "driver"), "type", "virtiofs"))
+		return "a virtiofs <filesystem> (virtiofsd maps all of the guest's memory)";
+	if (xml_is(n, "video") && xml_attribute_is(xml_child(n, "driver"), "name", "vhostuser"))
+		return "a vhost-user <video> (its process maps all of the guest's memory)";
+	return NULL;
+}
+
+/* QEMU's names of these devices and backends have this in common. */
+static bool argument_pins(xmlNode *arg)
+{
+	static const char *const parts[] = {"vfio", "vhost-user", "vhost-vdpa"};
+	_cleanup_xmlstr_ xmlChar *value = xml_attribute(arg, "value");
+
+	for (size_t i = 0; value && i < ELEMENTSOF(parts); i++)
+		if (strstr((const char *)value, parts[i]))
+			return true;
+	return false;
+}
+
+static const char *command_line_pins(xmlNode *root)
+{
+	for (xmlNode *line = root->children; line; line = line->next)
+		for (xmlNode *n = xml_is_qemu(line, "commandline") ? line->children : NULL; n;
+			n = n->next)
+			if (xml_is_qemu(n, "arg") && argument_pins(n))
+				return "a device of VFIO, vhost-user or vhost-vdpa in its <qemu:commandline> (which pins or maps all "
+				       "of the guest's memory)";
+	return NULL;
+}
+
+const char *xml_pinned_by(xmlNode *root)
+{
+	xmlNode *devices = xml_child(root, "devices"),
+		*security = xml_child(root, "launchSecurity");
 	const char *by = NULL;
 
-	for (xmlNode *n = devices ? devices->children : NULL; n; n = n->next) {
-		if (xml_is(n, "hostdev") && !xml_attribute_is(n, "type", "usb"))
-			by = "a <hostdev> (VFIO pins all of the guest's memory)";
-		else if (xml_is(n, "interface") && xml_attribute_is(n, "type", "hostdev"))
-			by = "an <interface type='hostdev'> (VFIO pins all of the "
-			     "guest's memory)";
-		else if (xml_is(n, "interface") && xml_attribute_is(n, "type", "vdpa"))
-			by = "an <interface type='vdpa'> (vhost-vdpa pins all of the "
-			     "guest's memory)";
-		else if (xml_is(n, "disk") && xml_attribute_is(n, "type", "vhostvdpa"))
-			by = "a <disk type='vhostvdpa'> (vhost-vdpa pins all of the "
-			     "guest's memory)";
-		else if ((xml_is(n, "interface") || xml_is(n, "disk")) &&
-			 xml_attribute_is(n, "type", "vhostuser"))
-			by = "a vhost-user device (its process maps all of the "
-			     "guest's memory)";
-		else if (xml_is(n, "filesystem") &&
-			 xml_attribute_is(xml_child(n, "driver"), "type", "virtiofs"))
-			by = "a virtiofs <filesystem> (virtiofsd maps all of the "
-			     "guest's memory)";
-		else if (xml_is(n, "video") &&
-			 xml_attribute_is(xml_child(n, "driver"), "name", "vhostuser"))
-			by = "a vhost-user <video> (its process maps all of the "
-			     "guest's memory)";
-	}
-	return by;
+	for (xmlNode *n = devices ? devices->children : NULL; n && !by; n = n->next)
+		by = device_pins(n);
+	if (!by && (xml_attribute_is(security, "type", "sev") ||
+			   xml_attribute_is(security, "type", "sev-snp")))
+		by = "a <launchSecurity> of SEV (the kernel pins all of the guest's memory)";
+	return by ? by : command_line_pins(root);
 }

@@ -45,6 +45,8 @@ int xml_parse_domain(const char *text, xmlDoc **ret_doc, xmlNode **ret_root);
 int xml_parse(const char *text, const char *name, xmlDoc **ret_doc, xmlNode **ret_root);
 
 bool xml_is(const xmlNode *n, const char *name);
+/* … in libvirt's namespace for what it hands on to QEMU unread. */
+bool xml_is_qemu(const xmlNode *n, const char *name);
 /* The first child of this name; NULL for a NULL parent, so that calls can be nested. */
 xmlNode *xml_child(const xmlNode *parent, const char *name);
 xmlNode *xml_sibling(const xmlNode *n, const char *name);
@@ -61,8 +63,12 @@ int xml_read_bytes(const xmlChar *text, const xmlChar *unit, uint64_t *ret);
 int xml_read_size(xmlNode *n, uint64_t *ret);
 
 /*
- * What in <devices> takes long-term references on guest memory, or hands it to another process: on
+ * What in a domain takes long-term references on guest memory, or hands it to another process: on
  * a kernel without revoke, removing the region under it leaves what nobody can prove (and a pinned
- * page outlives its struct page). Static text; NULL: nothing does.
+ * page outlives its struct page). Of SEV the kernel pins all memory slots (Linux
+ * arch/x86/kvm/svm/sev.c sev_mem_enc_register_region()). What hands single requests to the kernel,
+ * as SCSI passthrough and vhost-net do, holds pages no longer than these last. A network may turn
+ * out to be a <hostdev> when the machine runs: only its live XML says so. Static text; NULL:
+ * nothing does.
  */
-const char *xml_pinned_by(xmlNode *devices);
+const char *xml_pinned_by(xmlNode *root);

@@ -184,6 +184,14 @@ static void test_pinned(void **state)
 	event_of(VIRT_EV_DEVICE_REMOVED, WORLD_A, "hostdev0");
 	UNTIL(!region()->lease->pinned);
 
+	/* What the XML of its start did not show. */
+	world->pinned = true;
+	event_of(VIRT_EV_DOMAIN_STARTED, WORLD_A, "");
+	UNTIL(region()->lease->pinned);
+	world->pinned = false;
+	event_of(VIRT_EV_DEVICE_REMOVED, WORLD_A, "hostdev0");
+	UNTIL(!region()->lease->pinned);
+
 	/* While the events could not be heard. */
 	world->pinned = true;
 	stop();

@@ -337,6 +337,13 @@ static void test_pinned(void **state)
 		TINY "<disk type='vhostvdpa'/>",
 		TINY "<filesystem type='mount'><driver type='virtiofs'/></filesystem>",
 		TINY "<video><driver name='vhostuser'/><model type='virtio'/></video>",
+		TINY "</devices><launchSecurity type='sev'/><devices>",
+		TINY
+		"</devices><q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>"
+		"<q:arg value='-device'/><q:arg value='vfio-pci,host=01:00.0'/></q:commandline><devices>",
+		TINY
+		"</devices><q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>"
+		"<q:arg value='-device'/><q:arg value='vhost-user-fs-pci,chardev=c'/></q:commandline><devices>",
 	};
 	Parts p = good;
 
@@ -348,8 +355,11 @@ static void test_pinned(void **state)
 			fail_msg("%s", devices[i]);
 		assert_non_null(strstr(why, "taken back"));
 	}
-	p.devices = TINY "<hostdev mode='subsystem' type='usb'/><interface type='network'/>"
-			 "<filesystem type='mount'><driver type='path'/></filesystem>";
+	p.devices = TINY
+		"<hostdev mode='subsystem' type='usb'/><hostdev mode='subsystem' type='scsi'/>"
+		"<interface type='network'/><filesystem type='mount'><driver type='path'/></filesystem>"
+		"</devices><commandline><arg value='vfio-pci'/></commandline>"
+		"<launchSecurity type='tdx'/><devices>";
 	assert_suited(&p, &region);
 }
 
