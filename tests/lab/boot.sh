@@ -15,8 +15,10 @@ lab=$top/tests/lab
 . "$lab/build.sh"
 # shellcheck source=tests/lab/kernel.sh
 . "$lab/kernel.sh"
+# shellcheck source=tests/lab/virtqemud.sh
+. "$lab/virtqemud.sh"
 
-kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' kernel_args=''
+kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' kernel_args='' virtqemud='' spare=''
 with=()
 allowed=()
 
@@ -31,6 +33,8 @@ usage()
 	  --nvdimms SIZES    sizes of the NVDIMMs (1026M,1026M; 2M of each is its label area)
 	  --memory SIZE      memory of the emulated host (4G)
 	  --kernel-arg ARG   for the host's kernel; may be repeated
+	  --disk SIZE        a further disk (/dev/disk/by-id/virtio-lab-spare)
+	  --virtqemud        install virtqemud beside libvirtd, which stays the one that runs
 	  --survive          a host that dies boots again, as after a power cut
 
 	SCRIPT runs as root, beside its files and tests/lab/lib*.sh, once everything is up. Its output
@@ -40,6 +44,7 @@ usage()
 	  lab-region [SIZE] [REGION]                 makes a devdax namespace, prints its name
 	  guest start|cmd|stop|log NAME ...          small KVM guests with a worker in them
 	  lab power-cut                              cuts the power; SCRIPT runs again, LAB_BOOT is 2
+	  lab resize-disk SIZE                       the further disk has another size
 	  lab-allow-splat PATTERN                    announces a complaint of the kernel
 	USAGE
 }
@@ -48,7 +53,7 @@ parse()
 {
 	while [ $# -gt 0 ]; do
 		case $1 in
-		--kernel | --with | --timeout | --nvdimms | --memory | --kernel-arg)
+		--kernel | --with | --timeout | --nvdimms | --memory | --disk | --kernel-arg)
 			[ $# -ge 2 ] || die "$1 needs a value"
 			case $1 in
 			--kernel) kernel=$2 ;;
@@ -56,12 +61,17 @@ parse()
 			--timeout) timeout=$2 ;;
 			--nvdimms) nvdimms=$2 ;;
 			--memory) memory=$2 ;;
+			--disk) spare=$2 ;;
 			--kernel-arg) kernel_args+=" $2" ;;
 			esac
 			shift 2
 			;;
 		--survive)
 			survive=yes
+			shift
+			;;
+		--virtqemud)
+			virtqemud=yes
 			shift
 			;;
 		-h | --help)
@@ -90,7 +100,7 @@ main_options()
 	for word in "$@"; do
 		[[ -f $word && $path != skip ]] && path=$word && break
 		path=
-		[[ $word != --* || $word = --survive ]] || path=skip
+		[[ $word != --* || $word = --survive || $word = --virtqemud ]] || path=skip
 	done
 	if [ -f "$path" ]; then
 		read -ra own < <(sed -n 's/^# lab: //p' "$path" | tr '\n' ' ') || true
@@ -123,6 +133,7 @@ payload_make()
 	install -m 755 "$holder_dir"/{holder,stale} "$stage/usr/local/bin"
 	install -m 644 "$lab"/host/lab.{target,service} "$stage/etc/systemd/system"
 	install -D -m 644 "$lab/host/modules.conf" "$stage/etc/modules-load.d/lab.conf"
+	[ -z "$virtqemud" ] || cp -a "$virtqemud_dir/installed/." "$stage/"
 	cp "$lab"/lib*.sh "$stage/lab"
 	for file in ${with[@]+"${with[@]}"}; do
 		cp -aL "$file" "$stage/lab/"
@@ -208,6 +219,11 @@ no_timer_check lab.boot=$boot lab.tty=$tty$kernel_args"
 	disk lab-kernel "$kernel_dir/modules.img" readonly=on
 	disk lab-payload "$work/payload.img" readonly=on
 	disk lab-data "$work/data.img" cache=writeback
+	# Its size is changed by QEMU's monitor alone.
+	[ -z "$spare" ] || {
+		disk lab-spare "$work/spare.img" cache=writeback
+		qemu+=(-chardev "pipe,id=monitor,path=$work/monitor" -mon chardev=monitor,mode=readline)
+	}
 	for index in "${!nvdimm_sizes[@]}"; do
 		maxmem=$((maxmem + $(size_mib "${nvdimm_sizes[index]}") + 1024))
 		qemu+=(
@@ -229,8 +245,8 @@ boot()
 {
 	local line left rc pid cat_pid
 
-	rm -f "$work/out" "$work/control"
-	mkfifo "$work/out" "$work/control"
+	rm -f "$work"/{out,control,monitor.in,monitor.out}
+	mkfifo "$work"/{out,control,monitor.in,monitor.out}
 	qemu_arguments "$1"
 	cat "$work/out" &
 	cat_pid=$!
@@ -249,6 +265,7 @@ boot()
 		case ${line%$'\r'} in
 		up) say "emulated host up (kernel $kernel, boot $1): $((SECONDS - boot_start)) s" ;;
 		allow\ *) allowed+=("${line#allow }") ;;
+		resize-disk\ *) [ -z "$spare" ] || echo "block_resize lab-spare ${line##* }" >"$work/monitor.in" ;;
 		power-cut) outcome=power-cut && break ;;
 		exit\ *) outcome=${line#exit } && break ;;
 		esac
@@ -304,6 +321,7 @@ prepare()
 	root_dir=$cached
 	kernel_get "$kernel"
 	holder_get
+	[ -z "$virtqemud" ] || virtqemud_get
 	mkdir -p "$(cache_dir)/runs" "$(cache_dir)/logs"
 	work=$(mktemp -d "$(cache_dir)/runs/XXXXXX")
 	console=$work/console
@@ -311,6 +329,7 @@ prepare()
 	: >"$work/console.all"
 	payload_make
 	nvdimms_make
+	[ -z "$spare" ] || truncate -s "$spare" "$work/spare.img"
 	truncate -s 256M "$work/data.img"
 	mke2fs -q -t ext4 -m 0 -L lab-data "$work/data.img"
 }

@@ -13,7 +13,7 @@ packages=(
 	libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86
 	ndctl daxctl libndctl6 libdaxctl1 libpmem2 libsqlite3-0 libjson-c5 libsmartcols1 libxml2
 	libinih1 libkmod2
-	apparmor socat strace fdisk e2fsprogs dmsetup jq sqlite3
+	apparmor socat strace fdisk e2fsprogs dmsetup lvm2 mdadm qemu-utils jq sqlite3
 )
 
 # What only costs boot time in a machine that lives for a minute, or fails in it harmlessly. Profiles of AppArmor are loaded
@@ -27,6 +27,8 @@ masked=(
 	systemd-hwdb-update.service systemd-journal-catalog-update.service systemd-update-done.service
 	ldconfig.service systemd-binfmt.service systemd-random-seed.service
 	systemd-boot-random-seed.service systemd-update-utmp.service systemd-rfkill.socket
+	lvm2-monitor.service lvm2-lvmpolld.socket dm-event.socket blk-availability.service
+	mdcheck_start.timer mdcheck_continue.timer mdmonitor-oneshot.timer mdadm-shutdown.service
 	apparmor.service libvirt-guests.service virtlockd.socket virtlockd-admin.socket
 )
 

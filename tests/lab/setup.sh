@@ -17,6 +17,15 @@ setup_kernel_packages()
 	setup_install "${list[@]}"
 }
 
+# What building virtqemud needs.
+setup_virtqemud_packages()
+{
+	local list
+
+	read -rd '' -a list <<<"${virtqemud_packages:?is set by ./run: run this by ./run}" || true
+	setup_install "${list[@]}"
+}
+
 setup_install()
 {
 	local missing

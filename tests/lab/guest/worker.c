@@ -12,9 +12,10 @@
  *	compare SEED		ok | differ OFFSET (the raw device, past the page cache)
  *	fill SEED		ok | sigbus OFFSET
  *	check SEED		ok | differ OFFSET | sigbus OFFSET
- *	spin SEED		ok: from now on a process writes to all of the device, round and
- *round spun			COUNT running|sigbus|none: pages written so far stop
- *ok COUNT: the spinner is gone poweroff
+ *	spin SEED		ok: from now on a process writes to all of the device, over and over
+ *	spun			COUNT running|sigbus|none: pages written so far
+ *	stop			ok COUNT: the spinner is gone
+ *	poweroff, reboot	nothing
  */
 #include <dirent.h>
 #include <errno.h>
@@ -519,6 +520,8 @@ static void serve(char *request)
 			command_stop(answer, sizeof(answer));
 		else if (strcmp(word, "poweroff") == 0)
 			reboot(RB_POWER_OFF);
+		else if (strcmp(word, "reboot") == 0)
+			reboot(RB_AUTOBOOT);
 	}
 	dprintf(line_fd, "%s %s\n", id, answer);
 }

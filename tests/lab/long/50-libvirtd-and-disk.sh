@@ -11,8 +11,8 @@
 . ./lib-pmemlease.sh
 # shellcheck source=tests/lab/lib-crash.sh
 . ./lib-crash.sh
-
-bound_msec=20000
+# shellcheck source=tests/lab/lib-libvirtd.sh
+. ./lib-libvirtd.sh
 
 # --- the ledger's disk: a small one of its own, whose table is exchanged for one that fails ---
 
@@ -77,45 +77,9 @@ daemon_restart()
 	wait_for 30 daemon_has_libvirt
 }
 
-lease_is()
-{
-	[ "$(lease_get "$dax" State)" = "$1" ]
-}
-
 unbound()
 {
 	[ "$(region_get "$dax" Binding)" = none ]
-}
-
-# Free, its owner's, online, the machine running.
-stage()
-{
-	crash_stage
-	if [ "$(region_get "$dax" Use)" = leased ]; then
-		take_away
-		bare_start b1
-	fi
-}
-
-take_away()
-{
-	pmemlease evict "$dax" --deadline=0 --after-fence=destroy >/dev/null 2>&1
-	virsh --quiet destroy b1 2>/dev/null
-	wait_region 60 "$dax" Use free
-	wait_region 60 "$dax" Presence online
-}
-
-keep_offline()
-{
-	pmemlease lease "$dax" b1 >/dev/null
-	pmemlease evict "$dax" --deadline=0 --keep-offline --after-fence=destroy >/dev/null
-	virsh --quiet destroy b1 2>/dev/null
-	wait_for 30 offline
-}
-
-offline()
-{
-	[ "$(region_get "$dax" Job)" = / ] && [ "$(region_get "$dax" Use)" = evicted ] && [ "$(region_get "$dax" Lease)" = / ]
 }
 
 # --- the disk ---
@@ -184,85 +148,11 @@ disk_case()
 	esac
 }
 
-# --- libvirtd ---
-
-libvirtd_hit()
-{
-	libvirtd=$(systemctl show -P MainPID libvirtd.service)
-	kill "-$1" "$libvirtd"
-}
-
-libvirtd_back()
-{
-	[ "$1" != STOP ] || kill -CONT "$libvirtd"
-	systemctl reset-failed libvirtd.service 2>/dev/null
-	systemctl start libvirtd.service
-	wait_for 60 daemon_has_libvirt
-}
-
-libvirtd_case()
-{
-	local how=$1 op=$2 begun took background
-
-	stage
-	begun=$(now_msec)
-	case $op in
-	lease)
-		pmemlease lease "$dax" b1 >/run/act.log 2>&1 &
-		background=$!
-		wait_for 10 region_is "$dax" Use leased
-		libvirtd_hit "$how"
-		pmemlease evict "$dax" --deadline=1s >/dev/null 2>&1
-		;;
-	evict | release)
-		pmemlease lease "$dax" b1 >/dev/null
-		begun=$(now_msec)
-		pmemlease "$op" "$dax" --deadline=1s >/run/act.log 2>&1 &
-		background=$!
-		wait_for 10 lease_is draining
-		libvirtd_hit "$how"
-		succeeds "$op, libvirtd $how: fenced" wait_for 30 lease_is fenced
-		;;
-	scrub)
-		virsh --quiet destroy b1
-		pmemlease scrub "$dax" --discard="$owner" >/run/act.log 2>&1 &
-		background=$!
-		libvirtd_hit "$how"
-		wait "$background"
-		is $? 0 "scrub, libvirtd $how: done"
-		is "$(region_get "$dax" Content)" blank "scrub, libvirtd $how: blank"
-		;;
-	readmit)
-		keep_offline
-		pmemlease readmit "$dax" >/run/act.log 2>&1 &
-		background=$!
-		libvirtd_hit "$how"
-		wait "$background"
-		is $? 0 "readmit, libvirtd $how: done"
-		;;
-	esac
-	case $op in
-	lease | evict | release)
-		took=$(($(now_msec) - begun))
-		diag "$op, libvirtd $how: unbound after $took ms"
-		succeeds "$op, libvirtd $how: the bound held" test "$took" -lt "$bound_msec"
-		;;
-	esac
-	libvirtd_back "$how"
-	case $op in
-	lease | evict | release)
-		wait "$background"
-		virsh --quiet destroy b1
-		;;
-	esac
-	crash_check "$op, libvirtd $how"
-}
-
 crash_setup
 disk_make
 for op in lease evict release scrub readmit; do
 	for how in KILL STOP; do
-		libvirtd_case "$how" "$op"
+		libvirt_case "$how" "$op"
 	done
 done
 for op in lease evict release scrub readmit; do
