@@ -10,7 +10,7 @@
  * apart from it. */
 typedef struct Deprived {
 	struct Deprived *next;
-	char lease[PML_ID_MAX], domain[PML_ID_MAX];
+	char lease[PML_ID_MAX], domain[PML_ID_MAX], name[PML_NAME_LEN];
 	char region[PML_NAME_LEN], label[PML_NAME_LEN];
 	pid_t vmm_pid;
 	uint64_t vmm_start;
@@ -32,6 +32,7 @@ void deprived_add(const Lease *l)
 		return;
 	(void)PML_STRCPY(d->lease, rec->id);
 	(void)PML_STRCPY(d->domain, rec->domain);
+	(void)PML_STRCPY(d->name, rec->domain_name);
 	(void)PML_STRCPY(d->region, l->region->id);
 	(void)PML_STRCPY(d->label, region_label(l->region));
 	d->vmm_pid = rec->vmm_pid;
@@ -74,17 +75,17 @@ static void tell(const Deprived *d, const VirtEvent *ev)
 		log_full(LOG_WARNING, &fields,
 			"Domain %s was reset without region %s, which was taken from it: that memory does not come back by a reset. "
 			"Destroy it (virsh destroy), and start it again.",
-			d->domain, d->label);
+			d->name, d->label);
 	else if (ev->type == VIRT_EV_DOMAIN_RESUMED)
 		log_full(LOG_WARNING, &fields,
 			"Domain %s was resumed without region %s, which was taken from it: where its guest touches that memory, it fails "
 			"or spins. Destroy it (virsh destroy), and start it again.",
-			d->domain, d->label);
+			d->name, d->label);
 	else if (ev->type == VIRT_EV_DOMAIN_STOPPED && !is_expected(ev->detail))
 		log_full(LOG_WARNING, &fields,
 			"Domain %s ended (%s) after region %s had been taken from it: without it, QEMU ends where it is saved, dumped or "
 			"migrated, and may where it is reset. Start it again.",
-			d->domain, ev->detail, d->label);
+			d->name, ev->detail, d->label);
 }
 
 void deprived_event(Manager *m, const VirtEvent *ev)

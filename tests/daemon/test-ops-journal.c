@@ -184,14 +184,14 @@ static void test_deprived(void **state)
 	tell(VIRT_EV_DOMAIN_RESET, WORLD_B, "");
 	assert_int_equal(n_deprived, 0);
 	tell(VIRT_EV_DOMAIN_RESET, WORLD_A, "");
-	assert_int_equal(told("was reset without region"), 1);
+	assert_int_equal(told("Domain a was reset without region"), 1);
 	tell(VIRT_EV_DOMAIN_RESUMED, WORLD_A, "");
 	assert_int_equal(told("was resumed without region"), 1);
 	stop();
 	start();
 	UNTIL(m->libvirt_connected);
 	tell(VIRT_EV_DOMAIN_RESET, WORLD_A, "");
-	assert_int_equal(told("was reset without region"), 1);
+	assert_int_equal(told("Domain a was reset without region"), 1);
 
 	world_domain_stop(0);
 	UNTIL(region()->record.use == PML_USE_FREE);
