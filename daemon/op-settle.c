@@ -330,7 +330,7 @@ static JobNext gate_prepare(Job *job)
 		if (!d->readmit)
 			return JOB_DONE;
 		job_set_error(job, PML_ERROR_BUSY,
-			"libvirt has not answered the attach of region %s yet. Restart libvirtd, or wait.",
+			"libvirt has not answered the attach of region %s yet. Restart libvirt's daemon (libvirtd or virtqemud), or wait.",
 			region_label(job->region));
 		return JOB_FAIL;
 	}
@@ -343,7 +343,7 @@ static JobNext gate_prepare(Job *job)
 		if (!d->readmit)
 			return JOB_DONE;
 		job_set_error(job, PML_ERROR_NO_LIBVIRT,
-			"libvirt was attaching region %s when it was lost. Start libvirtd, so that it can be asked.",
+			"libvirt was attaching region %s when it was lost. Start libvirt's daemon (libvirtd or virtqemud), so that it can be asked.",
 			region_label(job->region));
 		return JOB_FAIL;
 	}
