@@ -100,6 +100,26 @@ sed "s,$uuid,$(guest uuid b2),; s,<name>b1<,<name>b2<," b1.xml >b2.xml
 like "$(refusal "$hook" b2 migrate begin - <b2.xml)" "$uuid.*status 1" "a machine that would migrate to somebody else's data is refused"
 rm -f /var/tmp/b1.save
 
+# --- the guest's own word ---
+succeeds "guest: the region is scrubbed for it" pmemlease scrub "$dax" --discard="$uuid"
+GUEST_ON_REBOOT=restart guest start g1 || exit 1
+answers()
+{
+	GUEST_TIMEOUT=5 guest cmd g1 ping
+}
+succeeds "guest: leased" pmemlease lease "$dax" g1
+is "$(guest cmd g1 "fill 3")" ok "guest: it writes"
+pid=$(qemu_pid g1)
+GUEST_TIMEOUT=1 guest cmd g1 reboot >/dev/null 2>&1
+succeeds "guest: rebooted, it answers" wait_for 120 answers
+is "$(qemu_pid g1)" "$pid" "guest: rebooted in the same process"
+succeeds "guest: rebooted, the lease goes on" lease_is active
+is "$(guest cmd g1 "check 3")" ok "guest: rebooted, its data is there"
+GUEST_TIMEOUT=1 guest cmd g1 poweroff >/dev/null 2>&1
+succeeds "guest: powered off, the region is free" wait_region 120 "$dax" Use free
+is "$(region_get "$dax" Owner)" "$(guest uuid g1)" "guest: powered off, the data is its own"
+pmemlease scrub "$dax" --discard="$(guest uuid g1)" >/dev/null
+
 # --- a user's own libvirt ---
 useradd --create-home --groups kvm tenant
 install -d -o tenant -m 700 /run/tenant
@@ -124,14 +144,32 @@ fenced()
 	like "$(lease_get "$dax" Warnings)" "reset, saved, dumped or migrated now, it fails or QEMU ends" "$1: the lease warns"
 }
 
-for verb in reset save dump; do
+# journal_since SECONDS-OF-THE-EPOCH WORDS
+journal_since()
+{
+	journalctl -q -u pmemleased.service --since "@$1" --grep "$2"
+}
+
+for verb in reset resume save dump; do
 	words=("$verb" b1)
 	case $verb in
 	save) words+=(/var/tmp/b1.save) ;;
 	dump) words+=(/var/tmp/b1.dump --memory-only) ;;
 	esac
+	since=$(date +%s)
 	fenced "fenced, $verb"
-	diag "virsh ${words[*]}: $(refusal timeout 60 virsh --quiet "${words[@]}" | tr '\n' ' ')"
+	succeeds "fenced, $verb: the journal warns" wait_for 20 journal_since "$since" "reset, saved, dumped or migrated now, it fails or QEMU ends"
+	did=$(refusal timeout 60 virsh --quiet "${words[@]}")
+	diag "virsh ${words[*]}: ${did//$'\n'/ }"
+	case $verb in
+	reset) succeeds "fenced, reset: told with the reason" wait_for 20 journal_since "$since" "was reset without region $dax" ;;
+	resume) succeeds "fenced, resume: told with the reason" wait_for 20 journal_since "$since" "was resumed without region $dax" ;;
+	save)
+		like "$did" "error: .*status 1" "fenced, save: fails"
+		succeeds "fenced, save: told with the reason" wait_for 20 journal_since "$since" "ended .* after region $dax had been taken"
+		;;
+	dump) like "$did" "error: .*status 1" "fenced, dump: fails" ;;
+	esac
 	like "$(region_get "$dax" Use)" "^(evicted|free)$" "fenced, $verb: not lent while the machine may hold it"
 	virsh --quiet destroy b1 2>/dev/null
 	free_again "fenced, $verb"
