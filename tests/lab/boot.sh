@@ -131,6 +131,7 @@ payload_make()
 	install -m 755 "$lab/host/session" "$stage/usr/local/lib/lab"
 	install -m 644 "$lab/host/guest.xml" "$initrd_dir/guest.initrd" "$stage/usr/local/lib/lab"
 	install -m 755 "$holder_dir"/{holder,stale} "$stage/usr/local/bin"
+	[ "$kernel" = stock ] || cp -a "$holder_dir/patches" "$stage/usr/local/lib/lab/"
 	install -m 644 "$lab"/host/lab.{target,service} "$stage/etc/systemd/system"
 	install -D -m 644 "$lab/host/modules.conf" "$stage/etc/modules-load.d/lab.conf"
 	[ -z "$virtqemud" ] || cp -a "$virtqemud_dir/installed/." "$stage/"
@@ -150,17 +151,21 @@ payload_make()
 holder_get()
 {
 	cache_make holder \
-		"$(cat "$lab/holders/holder.c" "$lab"/kernel/*.[ch] "$lab/boot.sh" | hash_of)" \
+		"$(cat "$lab/holders/holder.c" "$lab"/kernel/{,patches/}*.[ch] "$lab/boot.sh" | hash_of)" \
 		"building the holders" holder_make
 	holder_dir=$cached
 }
 
 holder_make()
 {
-	local build=(gcc -static -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror)
+	local source build=(gcc -static -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror)
 
 	"${build[@]}" -o "$1/holder" "$lab/holders/holder.c"
 	"${build[@]}" -o "$1/stale" "$lab"/kernel/*.c
+	mkdir "$1/patches"
+	for source in "$lab"/kernel/patches/*.c; do
+		"${build[@]}" -o "$1/patches/$(basename "$source" .c)" "$source"
+	done
 }
 
 size_mib()

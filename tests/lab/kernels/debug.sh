@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash disable=SC2154
 #
-# The series, with checks of locking and memory management.
+# The series, with checks of locking and memory management, and with delays where races could be.
 # shellcheck source=tests/lab/kernel-build.sh
 . "$top/tests/lab/kernel-build.sh"
 
@@ -14,10 +14,10 @@ kernel_sources()
 
 kernel_inputs()
 {
-	kernel_built_from lab debug -- "${series[@]}"
+	kernel_built_from lab debug -- "${series[@]}" "$config_dir/delays.patch"
 }
 
 kernel_make()
 {
-	kernel_build "$1" debug lab debug -- "${series[@]}"
+	kernel_build "$1" debug lab debug -- "${series[@]}" "$config_dir/delays.patch"
 }
