@@ -126,5 +126,6 @@ kernel_built_from()
 		shift
 	done
 	shift
-	[ $# -eq 0 ] || cat "$@"
+	# What is above the first change is for readers: it may be edited without a new kernel.
+	[ $# -eq 0 ] || sed -s -n '/^diff --git /,$p' "$@"
 }
