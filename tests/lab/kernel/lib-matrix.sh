@@ -23,6 +23,7 @@
 holder_program=stale
 state=/var/lib/lab/matrix
 dax_driver=/sys/bus/dax/drivers/device_dax
+dax_parameters=/sys/module/device_dax/parameters
 kmem_driver=/sys/bus/dax/drivers/kmem
 
 rows=(map-4k map-2m map-1g untouched fd-closed forked mremap mprotect fd-late-map fd-passed
@@ -32,6 +33,8 @@ events=(unbind rebind namespace-cycle recreate-size recreate-fsdax recreate-alig
 
 # The namespace that cells use one after another, as long as they leave it as it was.
 namespace='' namespace_shape=''
+# An event, a holder or a quarantine has not ended: only a new boot can go on.
+unknown_state=''
 
 # bounded SECONDS COMMAND...: its status; 124 and left behind when it does not end. timeout(1)
 # would wait for what cannot be killed.
@@ -71,7 +74,9 @@ namespace_make()
 namespace_destroy()
 {
 	[ -n "$namespace" ] || return 0
-	bounded 30 ndctl destroy-namespace -f "$namespace" || return
+	# An event that was refused may have left one by another name, or none.
+	bounded 30 ndctl destroy-namespace -f -r region0 all ||
+		[ -z "$(ndctl list -r region0 -N -i)" ] || return
 	namespace='' namespace_shape=''
 }
 
@@ -139,14 +144,23 @@ recreate()
 	namespace=$(jq -er .dev /run/lab-event.log)
 }
 
+# Of the same memory, wherever in its namespace the row's alignment has put the data.
+recreate_size()
+{
+	if [ "$row" = map-1g ]; then echo 2G; else echo 64M; fi
+}
+
 event_recreate-size()
 {
-	recreate -m devdax -a 2M -M mem -s 128M && namespace_device && tenant=yes
+	local size=128M
+
+	[ "$row" != map-1g ] || size=3G
+	recreate -m devdax -a 2M -M mem -s "$size" && namespace_device && tenant=yes
 }
 
 event_recreate-fsdax()
 {
-	recreate -m fsdax -M mem -s 64M
+	recreate -m fsdax -M mem -s "$(recreate_size)"
 }
 
 event_recreate-align()
@@ -154,17 +168,18 @@ event_recreate-align()
 	local align=4K
 
 	[ "$row" != map-4k ] || align=2M
-	recreate -m devdax -a "$align" -M mem -s 64M && namespace_device && tenant=yes
+	recreate -m devdax -a "$align" -M mem -s "$(recreate_size)" && namespace_device &&
+		tenant=yes
 }
 
 event_recreate-map-dev()
 {
-	recreate -m devdax -a 2M -M dev -s 64M && namespace_device && tenant=yes
+	recreate -m devdax -a 2M -M dev -s "$(recreate_size)" && namespace_device && tenant=yes
 }
 
 event_recreate-map-mem()
 {
-	recreate -m devdax -a 2M -M mem -s 64M && namespace_device && tenant=yes
+	recreate -m devdax -a 2M -M mem -s "$(recreate_size)" && namespace_device && tenant=yes
 }
 
 # The memory becomes the kernel's own. It stays offline: what is asked here is who reaches it.
@@ -244,7 +259,18 @@ complaint()
 held()
 {
 	[ -n "$refused" ] && return
+	quarantined && return
 	[ -e "/sys/bus/dax/devices/$dax/revoke_state" ] && [ "$(attribute revoke_state)" = held ]
+}
+
+quarantined()
+{
+	grep -q quarantined /proc/iomem
+}
+
+not_quarantined()
+{
+	! quarantined
 }
 
 # The holder's end, waited for but not for ever.
@@ -265,8 +291,16 @@ ended()
 	[[ ! -e /proc/$1/stat || $(cut -d' ' -f3 "/proc/$1/stat") = Z ]]
 }
 
-# prepare ROW EVENT: the namespace, with the old tenant's value in it.
+# prepare ROW EVENT: the namespace, with the old tenant's value in it. Where the kernel has left the
+# device unusable after the last cell, another device of the same memory will do.
 prepare()
+{
+	prepare_once "$@" && return
+	namespace_shape=changed
+	prepare_once "$@"
+}
+
+prepare_once()
 {
 	local align=2M size=64M map=mem answer
 
@@ -281,6 +315,8 @@ prepare()
 	esac
 	namespace_make -a "$align" -s "$size" -M "$map" || return
 	old_generation=$(attribute generation 2>/dev/null)
+	# Long enough to see that a pin is waited for at all.
+	write_to 1000 "$dax_parameters/revoke_timeout_ms" 2>/dev/null
 	# Also for kernels that leave the device unusable after some cells.
 	[ ! -e "$dax_driver/$dax" ] || event_unbind || return
 	bind && [ -z "$refused" ] || return
@@ -293,9 +329,6 @@ possible()
 {
 	case $2 in
 	revoke*) [ -e "/sys/bus/dax/devices/$dax/revoke" ] || return ;;
-	esac
-	case $1:$2 in
-	map-1g:recreate*) return 1 ;;
 	esac
 }
 
@@ -347,6 +380,7 @@ cell_run()
 	local row=$1 event=$2 tenant='' refused='' was_held='' event_status=0 release_status=0
 	local read_answer='' write_answer='' tenant_sees='' tenant_after='' event_ends='' mark
 
+	unknown_state=
 	mark="before $1 $2 $$"
 	echo "lab-cell $mark" >/dev/kmsg
 	rm -f /run/lab-event.log
@@ -368,6 +402,11 @@ cell_run()
 		return
 	fi
 	"event_$event" || event_status=$?
+	# It was in the way, and said so.
+	if [ "$event_status" -ne 0 ] && [ "$event_status" -ne 124 ] && quarantined; then
+		refused=$(sed -n 's/.*: //p' /run/lab-event.log | tail -n 1)
+		refused=${refused:-refused} event_status=0 namespace_shape=changed
+	fi
 	if [ "$event_status" -eq 0 ] || [ "$event_status" -eq 124 ]; then
 		[ -z "$tenant" ] || tenant write 0x2e3 >/dev/null
 		! held || was_held=yes
@@ -387,6 +426,8 @@ cell_run()
 	fi
 	# What did not end in time has left the namespace as nobody knows.
 	[ "$event_status" -eq 0 ] || namespace_shape=changed
+	[ "$event_status" -ne 124 ] && [ "$release_status" -eq 0 ] &&
+		wait_for 20 not_quarantined || unknown_state=yes
 	verdict=$(judge)
 }
 
@@ -432,9 +473,11 @@ cells_run()
 		result "$pair" "$verdict"
 		# Nothing comes after the last one.
 		[ "$pair" != "${*: -1}" ] || break
+		# An access that did not end, of a holder that did, leaves nothing behind.
 		case $verdict in
-		oops* | hang* | broken*) power_cut ;;
+		oops* | broken*) power_cut ;;
 		esac
+		[ -z "$unknown_state" ] || power_cut
 		cell_clean >/dev/null 2>&1 || power_cut
 	done
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: --kernel patched --with ../kernel/lib-matrix.sh --with ../splats --survive
+# lab: --kernel-arg systemd.mask=libvirtd.service --kernel-arg systemd.mask=pmemleased.service
 #
 # With the kernel patches: one cell of the stale-access matrix for each bug that they close.
 # shellcheck source=tests/lab/kernel/lib-matrix.sh
