@@ -132,7 +132,7 @@ static void help(void)
 	     "                           lease --size: of this kind alone\n"
 	     "  --owner=OWNER            lease: whose data it will hold (the domain's UUID)\n"
 	     "  --on-end=keep|scrub      lease: what happens to the data when it ends (keep)\n"
-	     "  --after-fence=pause|destroy\n"
+	     "  --after-fence=keep|pause|destroy\n"
 	     "                           lease, evict: what becomes of a guest that did not let go\n"
 	     "  --persistent             lease: the next start of the domain has it, too\n"
 	     "  --allow-destroy          lease: taking it back may destroy the domain; a block device\n"
@@ -162,15 +162,23 @@ static int usage_error(const char *message, const char *what)
 	return EXIT_USAGE;
 }
 
+static const char *const on_end_words[] = {"keep", "scrub", NULL};
+static const char *const after_fence_words[] = {"keep", "pause", "destroy", NULL};
+static const char *const kind_words[] = {"devdax", "bdev", "sysram", NULL};
+
 static int parse_choice(
-	const char *option, const char *value, const char *a, const char *b, const char **ret)
+	const char *option, const char *value, const char *const *words, const char **ret)
 {
-	if (strcmp(value, a) != 0 && strcmp(value, b) != 0) {
-		say(stderr, "pmemlease: %s is %s or %s, not \"%s\".\n", option, a, b, value);
-		return EXIT_USAGE;
-	}
-	*ret = value;
-	return 0;
+	for (const char *const *w = words; *w; w++)
+		if (strcmp(value, *w) == 0) {
+			*ret = value;
+			return 0;
+		}
+	say(stderr, "pmemlease: %s is ", option);
+	for (const char *const *w = words; *w; w++)
+		say(stderr, "%s%s", *w, w[1] ? (w[2] ? ", " : " or ") : "");
+	say(stderr, ", not \"%s\".\n", value);
+	return EXIT_USAGE;
 }
 
 static int parse_deadline(Options *o, const char *value)
@@ -207,19 +215,6 @@ static int parse_node(Options *o, const char *value)
 	return EXIT_USAGE;
 }
 
-static int parse_kind(Options *o, const char *value)
-{
-	static const char *const kinds[] = {"devdax", "bdev", "sysram"};
-
-	for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
-		if (strcmp(value, kinds[i]) == 0) {
-			o->kind = value;
-			return 0;
-		}
-	say(stderr, "pmemlease: --kind is devdax, bdev or sysram, not \"%s\".\n", value);
-	return EXIT_USAGE;
-}
-
 static int parse_lines(Options *o, const char *value)
 {
 	if (parse_number(value, 1, LINES_MAX, &o->lines) == 0)
@@ -238,10 +233,10 @@ static int parse_option(Options *o, int c)
 		return 0;
 	case ARG_ON_END:
 		o->given |= OPT_ON_END;
-		return parse_choice("--on-end", optarg, "keep", "scrub", &o->on_end);
+		return parse_choice("--on-end", optarg, on_end_words, &o->on_end);
 	case ARG_AFTER_FENCE:
 		o->given |= OPT_AFTER_FENCE;
-		return parse_choice("--after-fence", optarg, "pause", "destroy", &o->after_fence);
+		return parse_choice("--after-fence", optarg, after_fence_words, &o->after_fence);
 	case ARG_DEADLINE:
 		o->given |= OPT_DEADLINE;
 		return parse_deadline(o, optarg);
@@ -265,7 +260,7 @@ static int parse_option(Options *o, int c)
 		return parse_node(o, optarg);
 	case ARG_KIND:
 		o->given |= OPT_CHOOSE;
-		return parse_kind(o, optarg);
+		return parse_choice("--kind", optarg, kind_words, &o->kind);
 	case ARG_DISCARD:
 		o->discard = optarg;
 		o->given |= OPT_DISCARD;

@@ -31,9 +31,13 @@ static void show_holders_to_end(FILE *f, const Eviction *e)
 static void show_evicted(FILE *f, const Eviction *e)
 {
 	struct json_object *holders;
-	bool held = json_get_array(e->proof, "holders", &holders) > 0;
+	bool revoked = strcmp(json_get_str(e->proof, "verdict"), "revoked") == 0;
+	bool held = !revoked && json_get_array(e->proof, "holders", &holders) > 0;
 
-	if (held) {
+	if (revoked && !e->keep_offline) {
+		fprintf(f,
+			"It is bound again at once: what its old holders have of it is refused for ever.\n");
+	} else if (held) {
 		fprintf(f,
 			"It is lent again when its old holders are gone, which is noticed by itself:\n");
 		show_holders_to_end(f, e);

@@ -106,6 +106,17 @@ static void show_references(FILE *f, struct json_object *proof)
 	fputc('\n', f);
 }
 
+/* What the kernel itself holds, where it tells. */
+static void show_kernel_references(FILE *f, struct json_object *proof)
+{
+	struct json_object *refs;
+
+	if (json_object_object_get_ex(proof, "kernel_refs", &refs) &&
+		json_object_is_type(refs, json_type_int))
+		fprintf(f, "%18s: %" PRIu64 "\n", "Held by the kernel",
+			json_object_get_uint64(refs));
+}
+
 void show_proof_summary(FILE *f, struct json_object *proof)
 {
 	struct json_object *holders;
@@ -122,6 +133,7 @@ void show_proof_summary(FILE *f, struct json_object *proof)
 		fprintf(f, "%18s: %" PRIu64 " of %" PRIu64 " accesses from outside refused\n",
 			"Probes", sum.refused, sum.probes);
 	show_references(f, proof);
+	show_kernel_references(f, proof);
 }
 
 int show_proof(FILE *f, const Options *o, struct json_object *proof)

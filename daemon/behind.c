@@ -59,6 +59,9 @@ static bool can_be_looked_at(const Region *r)
 /* The machine that it is lent to; and we ourselves, who open it to find out what it is. */
 static bool may_have_it(const Region *r, const PmlHolder *h)
 {
+	/* What it has of an earlier binding gives it nothing. */
+	if (h->n_revoked > 0 && h->n_revoked == h->n_descriptors + h->n_mappings)
+		return true;
 	return h->pid == getpid() || (r->lease && h->pid == r->lease->record.vmm_pid &&
 					     h->start_ticks == r->lease->record.vmm_start);
 }

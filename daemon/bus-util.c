@@ -139,7 +139,8 @@ int bus_parse_after_fence(const char *s, PmlAfterFence *ret, sd_bus_error *error
 	PmlAfterFence v = pml_after_fence_from_string(s);
 
 	if ((int)v < 0)
-		return bus_error(error, PML_ERROR_INVALID, "after-fence is pause or destroy.");
+		return bus_error(
+			error, PML_ERROR_INVALID, "after-fence is keep, pause or destroy.");
 	*ret = v;
 	return 0;
 }

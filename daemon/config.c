@@ -34,7 +34,7 @@ void config_defaults(Config *c)
 		.trusted_uid = 0,
 		.libvirt_uri = "qemu:///system",
 		.on_end = PML_ON_END_KEEP,
-		.after_fence = PML_AFTER_FENCE_PAUSE,
+		.after_fence = PML_AFTER_FENCE_KEEP,
 		.deadline_usec = 30 * USEC_PER_SEC,
 		.deadline_max_usec = 24ULL * 3600 * USEC_PER_SEC,
 		.freeze_timeout_usec = USEC_PER_SEC,
@@ -154,7 +154,7 @@ static int set_after_fence(Config *c, const Key *key, const char *value, char **
 	PmlAfterFence v = pml_after_fence_from_string(value);
 
 	if ((int)v < 0)
-		return refuse(ret_why, "%s= is pause or destroy, not %s.", key->name, value);
+		return refuse(ret_why, "%s= is keep, pause or destroy, not %s.", key->name, value);
 	*(PmlAfterFence *)field(c, key) = v;
 	return 0;
 }

@@ -16,6 +16,7 @@
  * on). */
 #define FIND_MACHINE_USEC USEC_PER_SEC
 /* How long libvirt has to end a machine before it is killed. */
+#define FENCE_AGAIN_USEC (100 * USEC_PER_MSEC)
 #define ASK_DESTROY_USEC (2 * USEC_PER_SEC)
 
 int evict_mark_run(void *userdata)
@@ -103,6 +104,7 @@ int evict_fence_run(void *userdata)
 		.machine_cgroup = cgroup,
 		.machine_pidfd = pidfd,
 		.ask_timeout_usec = d->asked ? ASK_DESTROY_USEC : 0,
+		.revoke_timeout_usec = d->proof_timeout_usec,
 		.freeze_timeout_usec = d->freeze_timeout_usec,
 	};
 	d->fence_r = pml_fence_run(&req, &d->fence);
@@ -120,6 +122,7 @@ static bool proof_suffices(const EvictData *d, const PmlProof *proof)
 	switch (pml_proof_verdict(proof)) {
 	case PML_PROOF_CLEAR:
 		return true;
+	case PML_PROOF_REVOKED:
 	case PML_PROOF_UNREACHABLE:
 	case PML_PROOF_UNEXPLAINED:
 		return d->fence_r == 0;
@@ -133,7 +136,12 @@ static bool proof_suffices(const EvictData *d, const PmlProof *proof)
 
 static void fence_again(EvictData *d)
 {
-	PmlFenceRequest req = {.region = d->host, .dax = d->manager->dax, .machine_pidfd = -EBADF};
+	PmlFenceRequest req = {
+		.region = d->host,
+		.dax = d->manager->dax,
+		.machine_pidfd = -EBADF,
+		.revoke_timeout_usec = FENCE_AGAIN_USEC,
+	};
 	PmlFenceResult result;
 
 	/* The machine stays as the first fence left it. */

@@ -118,7 +118,7 @@ int lease_holders_run(void *userdata)
 	r = op_prove(d->manager, d->host, "none", false, d->proof_timeout_usec, &d->proof);
 	if (r < 0)
 		return r;
-	return pml_proof_verdict(d->proof) == PML_PROOF_CLEAR ? 0 : 1;
+	return pml_proof_frees(pml_proof_verdict(d->proof)) ? 0 : 1;
 }
 
 int lease_check_run(void *userdata)

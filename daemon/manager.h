@@ -118,6 +118,9 @@ struct Manager {
 	int (*scan)(PmlInventory **ret);
 	/* Replaced by tests: how a proof is made; NULL: pml_proof_collect(). */
 	int (*prove)(const PmlProofRequest *req, PmlProof **ret);
+	/* Replaced by tests: how old holders are kept from the next binding; NULL:
+	 * withdraw_nodes(). */
+	int (*withdraw)(const PmlRegion *host, const PmlProof *proof);
 	Virt *virt;
 	PmlLedger *ledger;	      /* EXEC_LEDGER's, once started */
 	uint64_t ledger_checked_usec; /* CLOCK_REALTIME: when every row was checked */

@@ -199,7 +199,8 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 		return op_error(err, PML_ERROR_NO_SUCH_LEASE,
 			"Region %s is not leased; there is nothing to release.",
 			region_label(region));
-	if (after_fence == PML_AFTER_FENCE_PAUSE && region_is_block(region))
+	if ((after_fence == PML_AFTER_FENCE_PAUSE || after_fence == PML_AFTER_FENCE_KEEP) &&
+		region_is_block(region))
 		return op_error(err, PML_ERROR_NO_FENCE,
 			"Region %s is a block device, which is taken back by destroying its domain, and in no other "
 			"way. Leave the wish to pause it out.",

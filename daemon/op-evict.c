@@ -463,7 +463,11 @@ static JobNext pause_prepare(Job *job)
 	EvictData *d = job->data;
 	int r;
 
-	if (d->leased && ((d->rec.vmm_pid > 0 && !d->vmm_gone) || d->fence.frozen)) {
+	/* What it touches of a revoked region is a machine check, not a fault for ever. */
+	bool runs_on = d->fence.level == PML_FENCE_REVOKE && d->fence_r == 0 && !d->fence.frozen &&
+		       d->rec.after_fence == PML_AFTER_FENCE_KEEP;
+
+	if (d->leased && !runs_on && ((d->rec.vmm_pid > 0 && !d->vmm_gone) || d->fence.frozen)) {
 		r = after_fence_begin(job->manager, &d->rec, d->fence.frozen);
 		if (r < 0)
 			log_error("Domain %s cannot be paused: %s.", d->rec.domain_name,

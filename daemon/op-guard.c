@@ -23,7 +23,12 @@ typedef struct GuardData {
 static int unbind_run(void *userdata)
 {
 	GuardData *d = userdata;
-	PmlFenceRequest req = {.region = d->host, .dax = d->dax, .machine_pidfd = -EBADF};
+	PmlFenceRequest req = {
+		.region = d->host,
+		.dax = d->dax,
+		.machine_pidfd = -EBADF,
+		.revoke_timeout_usec = USEC_PER_SEC,
+	};
 	PmlFenceResult result;
 	int r;
 

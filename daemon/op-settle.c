@@ -10,6 +10,7 @@
 #include "ops-internal.h"
 #include "settle.h"
 #include "util.h"
+#include "withdraw.h"
 
 #define RETRY_MIN_USEC USEC_PER_SEC
 #define RETRY_MAX_USEC (60 * USEC_PER_SEC)
@@ -141,11 +142,30 @@ bool settle_waits(const Region *region)
  * again. */
 static void unbind_again(SettleData *d)
 {
-	PmlFenceRequest req = {.region = d->host, .dax = d->dax, .machine_pidfd = -EBADF};
+	PmlFenceRequest req = {
+		.region = d->host,
+		.dax = d->dax,
+		.machine_pidfd = -EBADF,
+		.revoke_timeout_usec = USEC_PER_SEC,
+	};
 	PmlFenceResult result;
 
 	d->rebound = true;
 	(void)pml_fence_run(&req, &result);
+}
+
+/* Its old holders live on. What they have is dead; what they could open anew is taken from them. */
+static bool can_be_shared_no_more(const SettleData *d)
+{
+	int r = d->manager->withdraw ? d->manager->withdraw(d->host, d->proof)
+				     : withdraw_nodes(d->host, d->proof);
+
+	if (r < 0)
+		log_info(
+			"Region %s waits for the end of its old holders: one of them could open it again (%s).",
+			pml_region_name(d->host),
+			r == -EXDEV ? "it has the host's own /dev" : strerror(-r));
+	return r == 0;
 }
 
 static int prove_once(SettleData *d)
@@ -163,7 +183,8 @@ static int prove_once(SettleData *d)
 	if (r < 0)
 		return r;
 	verdict = pml_proof_verdict(d->proof);
-	d->clear = verdict == PML_PROOF_CLEAR;
+	d->clear = verdict == PML_PROOF_CLEAR ||
+		   (verdict == PML_PROOF_REVOKED && can_be_shared_no_more(d));
 	if (d->clear) {
 		d->proved = true;
 		return pml_proof_to_json(d->proof, &d->proof_json);
@@ -172,7 +193,8 @@ static int prove_once(SettleData *d)
 	if (r == 0 && binding != PML_BINDING_NONE && binding != PML_BINDING_BLOCK)
 		unbind_again(d);
 	d->proved = r == 0 && binding == PML_BINDING_NONE &&
-		    (verdict == PML_PROOF_UNREACHABLE || verdict == PML_PROOF_UNEXPLAINED);
+		    (verdict == PML_PROOF_UNREACHABLE || verdict == PML_PROOF_UNEXPLAINED ||
+			    verdict == PML_PROOF_REVOKED);
 	return pml_proof_to_json(d->proof, &d->proof_json);
 }
 

@@ -383,7 +383,7 @@ static int verify_reply(BusWork *work, int r, sd_bus_error *error)
 		pml_proof_verdict_to_string(pml_proof_verdict(w->proof)), "summary", "s",
 		pml_proof_summary(w->proof), "proof", "s", w->json);
 	/* Whoever asks has perhaps just ended a holder that no pidfd could be had of. */
-	if (pml_proof_verdict(w->proof) == PML_PROOF_CLEAR &&
+	if (pml_proof_frees(pml_proof_verdict(w->proof)) &&
 		manager_find_region(work->manager, w->region, &region) == 0 && !region->job)
 		(void)op_settle_kick(region);
 	return r;

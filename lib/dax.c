@@ -15,6 +15,8 @@
 #define DRIVER_NAME	   "device_dax"
 #define NODE_WAIT_USEC	   (2 * USEC_PER_SEC)
 #define REFS_PER_OPEN_FILE 2
+/* Where the patches give the cdev to the core, whose module has its reference: kernel-patches/. */
+#define REFS_PER_OPEN_FILE_PATCHED 1
 
 static int write_attr(int dir_fd, const char *path, const char *text)
 {
@@ -36,7 +38,7 @@ static const PmlDaxRoots real_roots = {
 	.write_attr = write_attr,
 };
 
-static const PmlDaxRoots *roots_of(void *userdata)
+const PmlDaxRoots *dax_roots_of(void *userdata)
 {
 	return userdata ? userdata : &real_roots;
 }
@@ -47,7 +49,7 @@ static int gone_or(int error)
 	return error == ENOENT || error == ENODEV ? -ENODEV : -error;
 }
 
-static int read_attr(int dir_fd, const char *attr, char *buf, size_t size)
+int dax_read_attr(int dir_fd, const char *attr, char *buf, size_t size)
 {
 	_cleanup_close_ int fd = openat(dir_fd, attr, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
@@ -62,13 +64,13 @@ static int read_attr(int dir_fd, const char *attr, char *buf, size_t size)
 	return 0;
 }
 
-static int read_attr_u64(int dir_fd, const char *attr, uint64_t *ret)
+int dax_read_u64(int dir_fd, const char *attr, uint64_t *ret)
 {
 	char buf[64], *end;
 	uint64_t v;
 	int r;
 
-	r = read_attr(dir_fd, attr, buf, sizeof(buf));
+	r = dax_read_attr(dir_fd, attr, buf, sizeof(buf));
 	if (r < 0)
 		return r;
 	errno = 0;
@@ -87,7 +89,7 @@ static int check_identity(int dir_fd, const PmlRegion *r)
 	char buf[32];
 	int k;
 
-	k = read_attr(dir_fd, "dev", buf, sizeof(buf));
+	k = dax_read_attr(dir_fd, "dev", buf, sizeof(buf));
 	if (k < 0)
 		return k;
 	if (sscanf(buf, "%u:%u", &maj, &min) != 2)
@@ -95,7 +97,7 @@ static int check_identity(int dir_fd, const PmlRegion *r)
 	if (makedev(maj, min) != pml_region_devno(r))
 		return -ESTALE;
 
-	k = read_attr_u64(dir_fd, "size", &v);
+	k = dax_read_u64(dir_fd, "size", &v);
 	if (k < 0)
 		return k;
 	if (v != pml_region_size_bytes(r))
@@ -103,7 +105,7 @@ static int check_identity(int dir_fd, const PmlRegion *r)
 
 	if (pml_region_phys_start(r) == UINT64_MAX)
 		return 0;
-	k = read_attr_u64(dir_fd, "resource", &v);
+	k = dax_read_u64(dir_fd, "resource", &v);
 	if (k < 0)
 		return k;
 	return v == pml_region_phys_start(r) ? 0 : -ESTALE;
@@ -130,7 +132,7 @@ static int open_dir(int *ret_fd, const char *format, ...)
 }
 
 /* The device's directory in sysfs, checked: what is done relative to it is done to that device. */
-static int open_device(const PmlDaxRoots *roots, const PmlRegion *r, int *ret_fd)
+int dax_open_device(const PmlDaxRoots *roots, const PmlRegion *r, int *ret_fd)
 {
 	_cleanup_close_ int fd = -EBADF;
 	int k;
@@ -148,7 +150,7 @@ static int open_device(const PmlDaxRoots *roots, const PmlRegion *r, int *ret_fd
 	return 0;
 }
 
-static int read_binding(int dir_fd, PmlBinding *ret)
+int dax_read_binding(int dir_fd, PmlBinding *ret)
 {
 	char target[PATH_MAX];
 	const char *driver;
@@ -181,10 +183,10 @@ static int dax_binding(void *userdata, const PmlRegion *r, PmlBinding *ret)
 	_cleanup_close_ int fd = -EBADF;
 	int k;
 
-	k = open_device(roots_of(userdata), r, &fd);
+	k = dax_open_device(dax_roots_of(userdata), r, &fd);
 	if (k < 0)
 		return k;
-	return read_binding(fd, ret);
+	return dax_read_binding(fd, ret);
 }
 
 /*
@@ -195,15 +197,15 @@ static int dax_binding(void *userdata, const PmlRegion *r, PmlBinding *ret)
  */
 static int dax_unbind(void *userdata, const PmlRegion *r)
 {
-	const PmlDaxRoots *roots = roots_of(userdata);
+	const PmlDaxRoots *roots = dax_roots_of(userdata);
 	_cleanup_close_ int fd = -EBADF;
 	PmlBinding binding = _PML_BINDING_INVALID;
 	int k, written;
 
-	k = open_device(roots, r, &fd);
+	k = dax_open_device(roots, r, &fd);
 	if (k < 0)
 		return k;
-	k = read_binding(fd, &binding);
+	k = dax_read_binding(fd, &binding);
 	if (k < 0)
 		return k;
 	if (binding == PML_BINDING_NONE)
@@ -211,7 +213,7 @@ static int dax_unbind(void *userdata, const PmlRegion *r)
 
 	/* -ENODEV, -ENOENT: somebody else unbound it, perhaps. The link says whether. */
 	written = roots->write_attr(fd, "driver/unbind", pml_region_name(r));
-	k = read_binding(fd, &binding);
+	k = dax_read_binding(fd, &binding);
 	if (k < 0)
 		return k;
 	if (binding == PML_BINDING_NONE)
@@ -263,27 +265,34 @@ static int wait_node(const PmlDaxRoots *roots, const PmlRegion *r)
 
 static int dax_bind(void *userdata, const PmlRegion *r)
 {
-	const PmlDaxRoots *roots = roots_of(userdata);
+	const PmlDaxRoots *roots = dax_roots_of(userdata);
 	_cleanup_close_ int fd = -EBADF, driver_fd = -EBADF;
 	PmlBinding binding = _PML_BINDING_INVALID;
 	int k, written = 0;
 
-	k = open_device(roots, r, &fd);
+	k = dax_open_device(roots, r, &fd);
 	if (k < 0)
 		return k;
-	k = read_binding(fd, &binding);
+	k = dax_read_binding(fd, &binding);
 	if (k < 0)
 		return k;
 	if (binding == PML_BINDING_KMEM || binding == PML_BINDING_OTHER)
 		return -EBUSY;
 
+	/* Nobody can open it in a binding that was revoked; this begins another one. */
+	if (binding == PML_BINDING_DEVICE_DAX && dax_was_revoked(fd)) {
+		k = dax_unbind(userdata, r);
+		if (k < 0)
+			return k;
+		binding = PML_BINDING_NONE;
+	}
 	if (binding == PML_BINDING_NONE) {
 		k = open_dir(&driver_fd, "%s/bus/dax/drivers/%s", roots->sysfs, DRIVER_NAME);
 		if (k < 0)
 			return k == -ENODEV ? -ENOENT : k;
 		/* -EBUSY also when somebody else was first (Linux drivers/base/dd.c). */
 		written = roots->write_attr(driver_fd, "bind", pml_region_name(r));
-		k = read_binding(fd, &binding);
+		k = dax_read_binding(fd, &binding);
 		if (k < 0)
 			return k;
 		if (binding != PML_BINDING_DEVICE_DAX)
@@ -345,7 +354,7 @@ static int require_bound(int device_fd)
 	PmlBinding binding = _PML_BINDING_INVALID;
 	int k;
 
-	k = read_binding(device_fd, &binding);
+	k = dax_read_binding(device_fd, &binding);
 	if (k < 0)
 		return k;
 	return binding == PML_BINDING_DEVICE_DAX ? 0 : -ENXIO;
@@ -353,11 +362,11 @@ static int require_bound(int device_fd)
 
 static int dax_open(void *userdata, const PmlRegion *r, int *ret_fd)
 {
-	const PmlDaxRoots *roots = roots_of(userdata);
+	const PmlDaxRoots *roots = dax_roots_of(userdata);
 	_cleanup_close_ int device_fd = -EBADF, fd = -EBADF;
 	int k;
 
-	k = open_device(roots, r, &device_fd);
+	k = dax_open_device(roots, r, &device_fd);
 	if (k < 0)
 		return k;
 	/* Linux 6.12 opens an unbound device while an older file is open; its mmap oopses. */
@@ -410,7 +419,7 @@ static int count_holders(int module_fd, uint64_t *ret)
  */
 static int dax_module_refs(void *userdata, uint64_t *ret_refs, uint64_t *ret_per_file)
 {
-	const PmlDaxRoots *roots = roots_of(userdata);
+	const PmlDaxRoots *roots = dax_roots_of(userdata);
 	_cleanup_close_ int fd = -EBADF;
 	uint64_t holders = 0;
 	char buf[32], *end;
@@ -420,7 +429,7 @@ static int dax_module_refs(void *userdata, uint64_t *ret_refs, uint64_t *ret_per
 	k = open_dir(&fd, "%s/module/%s", roots->sysfs, DRIVER_NAME);
 	if (k < 0)
 		return k == -ENODEV ? -EOPNOTSUPP : k;
-	k = read_attr(fd, "refcnt", buf, sizeof(buf));
+	k = dax_read_attr(fd, "refcnt", buf, sizeof(buf));
 	if (k < 0)
 		return k == -ENODEV ? -EOPNOTSUPP : k;
 	errno = 0;
@@ -434,7 +443,8 @@ static int dax_module_refs(void *userdata, uint64_t *ret_refs, uint64_t *ret_per
 	if (refs < 0 || (uint64_t)refs < holders)
 		return -EAGAIN;
 	*ret_refs = (uint64_t)refs - holders;
-	*ret_per_file = REFS_PER_OPEN_FILE;
+	*ret_per_file =
+		dax_driver_can_revoke(roots) ? REFS_PER_OPEN_FILE_PATCHED : REFS_PER_OPEN_FILE;
 	return 0;
 }
 
@@ -444,4 +454,6 @@ const PmlDaxOps pml_dax_ops = {
 	.bind = dax_bind,
 	.open = dax_open,
 	.module_refs = dax_module_refs,
+	.revocation = dax_revocation,
+	.revoke = dax_revoke,
 };

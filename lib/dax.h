@@ -11,6 +11,30 @@
 
 #include "region.h"
 
+/*
+ * A kernel with the patches of kernel-patches/ numbers each binding of a device to device_dax, and
+ * refuses the files of every earlier one for ever.
+ */
+typedef enum PmlRevokeState {
+	PML_REVOKE_LIVE,
+	PML_REVOKE_REVOKING,
+	PML_REVOKE_HELD,    /* nobody has it mapped or can map it, but the kernel holds references
+			       for somebody: devices may read and write it */
+	PML_REVOKE_REVOKED, /* nobody has access any more */
+	PML_REVOKE_UNBOUND, /* there is no binding whose files could give access */
+	_PML_REVOKE_STATE_MAX,
+	_PML_REVOKE_STATE_INVALID = -22,
+} PmlRevokeState;
+
+const char *pml_revoke_state_to_string(PmlRevokeState v);
+PmlRevokeState pml_revoke_state_from_string(const char *s);
+
+typedef struct PmlRevocation {
+	PmlRevokeState state;
+	uint64_t generation; /* names the binding until the next boot; 0: there is none */
+	uint64_t held; /* references of the kernel, when it looked last; 1: some, it does not say */
+} PmlRevocation;
+
 typedef struct PmlDaxOps {
 	/* The driver bound now. 0; -ESTALE: another device has the name; -ENODEV: it is gone. */
 	int (*binding)(void *userdata, const PmlRegion *r, PmlBinding *ret);
@@ -21,11 +45,11 @@ typedef struct PmlDaxOps {
 	 */
 	int (*unbind)(void *userdata, const PmlRegion *r);
 	/*
-	 * Binds device_dax and waits for the node to be there with the right number (at most 2 s).
-	 * 0, also when it was bound before; -ESTALE, -ENODEV as above; -EBUSY: another driver has
-	 * it, or the kernel could not reserve the range; -ENOENT: the driver is not loaded;
-	 * -ETIMEDOUT: bound, but the node did not come; otherwise what the driver's probe
-	 * returned. Loads no module.
+	 * Binds device_dax (again, where the binding was revoked) and waits for the node to be
+	 * there with the right number (at most 2 s). 0, also when it was bound before; -ESTALE,
+	 * -ENODEV as above; -EBUSY: another driver has it, or the kernel could not reserve the
+	 * range; -ENOENT: the driver is not loaded; -ETIMEDOUT: bound, but the node did not come;
+	 * otherwise what the driver's probe returned. Loads no module.
 	 */
 	int (*bind)(void *userdata, const PmlRegion *r);
 	/*
@@ -42,6 +66,17 @@ typedef struct PmlDaxOps {
 	 * loaded, uncountable; -EAGAIN: it is just being loaded or unloaded.
 	 */
 	int (*module_refs)(void *userdata, uint64_t *ret_refs, uint64_t *ret_per_file);
+	/*
+	 * What this kernel says of the binding. 0; -EOPNOTSUPP: it numbers no bindings, or this one
+	 * is of another driver; -ESTALE, -ENODEV as above. May be NULL.
+	 */
+	int (*revocation)(void *userdata, const PmlRegion *r, PmlRevocation *ret);
+	/*
+	 * Revokes the binding that there is, and waits for the end of it: REVOKED, HELD or
+	 * UNBOUND, said in *ret. -ETIMEDOUT: not yet, the kernel goes on; otherwise as revocation.
+	 */
+	int (*revoke)(
+		void *userdata, const PmlRegion *r, uint64_t timeout_usec, PmlRevocation *ret);
 	/*
 	 * Of block devices alone (bdev.h; others: -EOPNOTSUPP, or NULL): a descriptor that keeps
 	 * other exclusive users away while it is open, and the page cache dropped.

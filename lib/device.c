@@ -38,6 +38,17 @@ static int device_module_refs(void *userdata, uint64_t *ret_refs, uint64_t *ret_
 	return pml_dax_ops.module_refs(userdata, ret_refs, ret_per_file);
 }
 
+static int device_revocation(void *userdata, const PmlRegion *r, PmlRevocation *ret)
+{
+	return is_block(r) ? -EOPNOTSUPP : pml_dax_ops.revocation(userdata, r, ret);
+}
+
+static int device_revoke(
+	void *userdata, const PmlRegion *r, uint64_t timeout_usec, PmlRevocation *ret)
+{
+	return is_block(r) ? -EOPNOTSUPP : pml_dax_ops.revoke(userdata, r, timeout_usec, ret);
+}
+
 static int device_claim(void *userdata, const PmlRegion *r, int *ret_fd)
 {
 	return is_block(r) ? pml_bdev_claim(r, ret_fd) : -EOPNOTSUPP;
@@ -54,6 +65,8 @@ const PmlDaxOps pml_device_ops = {
 	.bind = device_bind,
 	.open = device_open,
 	.module_refs = device_module_refs,
+	.revocation = device_revocation,
+	.revoke = device_revoke,
 	.claim = device_claim,
 	.drop_cache = device_drop_cache,
 };

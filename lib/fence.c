@@ -115,6 +115,47 @@ static int unbind_run(const PmlFenceRequest *req, PmlFenceResult *res)
 	return r;
 }
 
+static bool revoke_supported(const PmlRegion *r, const PmlDaxOps *dax)
+{
+	return pml_region_can_revoke(r) && dax && dax->revoke && unbind_supported(r, dax);
+}
+
+/*
+ * The guest runs on: what it touches of this memory is a machine check. The driver is taken from
+ * the device afterwards, which is quick then, so that nobody opens it before it is proved; files of
+ * the revoked binding are refused in every later one. While the kernel holds references, unbinding
+ * would wait for them, or burn the range.
+ */
+static int revoke_run(const PmlFenceRequest *req, PmlFenceResult *res)
+{
+	const PmlDaxOps *dax = req->dax;
+	uint64_t begin = pml_now_usec(CLOCK_MONOTONIC);
+	PmlRevocation v = {0};
+	PmlBinding binding;
+	int r;
+
+	r = dax->binding(dax->userdata, req->region, &binding);
+	if (r == 0 && binding != PML_BINDING_DEVICE_DAX)
+		/* Somebody unbound it: its guest gets errors, not machine checks. */
+		return -EOPNOTSUPP;
+	if (r == 0)
+		r = dax->revoke(dax->userdata, req->region, req->revoke_timeout_usec, &v);
+	/* Bound anew by somebody in the middle: that binding is not to live either. */
+	if (r == -EAGAIN)
+		r = dax->revoke(dax->userdata, req->region, req->revoke_timeout_usec, &v);
+	res->held = v.held;
+	if (r == 0)
+		r = v.held > 0 ? -EBUSY : unbind_checked(req);
+	else if (r == -ETIMEDOUT)
+		r = -EBUSY;
+	res->unmap_usec = pml_now_usec(CLOCK_MONOTONIC) - begin;
+	if (r == -ENODEV) {
+		res->region_gone = true;
+		r = 0;
+	}
+	return r;
+}
+
 static bool destroy_supported(const PmlRegion *r, const PmlDaxOps *dax)
 {
 	return pml_region_kind(r) == PML_KIND_BDEV;
@@ -167,6 +208,7 @@ static int destroy_run(const PmlFenceRequest *req, PmlFenceResult *res)
 
 /* Best first. */
 static const Rung rungs[] = {
+	{PML_FENCE_REVOKE, revoke_supported, revoke_run},
 	{PML_FENCE_UNBIND, unbind_supported, unbind_run},
 	{PML_FENCE_DESTROY, destroy_supported, destroy_run},
 };
@@ -188,8 +230,15 @@ PmlFenceLevel pml_fence_level(const PmlRegion *r, const PmlDaxOps *dax)
 
 int pml_fence_run(const PmlFenceRequest *req, PmlFenceResult *ret)
 {
-	const Rung *rung = best_rung(req->region, req->dax);
+	int r = -EOPNOTSUPP;
 
-	*ret = (PmlFenceResult){.level = rung ? rung->level : PML_FENCE_NONE};
-	return rung ? rung->run(req, ret) : -EOPNOTSUPP;
+	*ret = (PmlFenceResult){.level = PML_FENCE_NONE};
+	/* One that finds at its try that it cannot be taken leaves the region to the next. */
+	for (size_t i = 0; i < ELEMENTSOF(rungs) && r == -EOPNOTSUPP; i++) {
+		if (!rungs[i].supported(req->region, req->dax))
+			continue;
+		ret->level = rungs[i].level;
+		r = rungs[i].run(req, ret);
+	}
+	return r;
 }

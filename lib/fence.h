@@ -40,6 +40,8 @@ typedef struct PmlFenceRequest {
 	 */
 	int machine_pidfd;
 	uint64_t ask_timeout_usec;
+	uint64_t
+		revoke_timeout_usec; /* after it what the kernel still holds is left to the proof */
 	uint64_t freeze_timeout_usec; /* after it the unbind goes on all the same: a fence never
 					 waits for the guest */
 } PmlFenceRequest;
@@ -49,6 +51,7 @@ typedef struct PmlFenceResult {
 	bool frozen;	/* the machine's cgroup is frozen, or was asked to: thaw it once libvirt has
 			   paused the machine */
 	bool destroyed; /* the machine was there, and has ended */
+	uint64_t held;	/* references that the kernel still had after a `revoke` */
 	bool region_gone; /* the device vanished before or meanwhile: nothing maps it any more */
 	uint64_t freeze_usec;
 	uint64_t unmap_usec;
@@ -61,8 +64,9 @@ PmlFenceLevel pml_fence_level(const PmlRegion *r, const PmlDaxOps *dax);
  * Climbs the ladder once: freezes, unmaps by the best rung, checks the result. Blocks in the kernel
  * for as long as zapping takes. Idempotent: a region that is already unbound or gone is fenced.
  * Needs no libvirt, no bus, no disk. 0; -EOPNOTSUPP: no rung; -ESTALE: the name is another device
- * now, nothing was touched; -EBUSY: the kernel did not do it, or the memory is the kernel's own by
- * now (dax_kmem), which is left alone: unbinding that loses the range until reboot. *ret is filled
- * on failure too, with what was frozen.
+ * now, nothing was touched; -EBUSY: the kernel did not do it, or holds references on the memory for
+ * somebody (`revoke`: nobody has it mapped any more, and it stays bound until they are gone), or
+ * the memory is the kernel's own by now (dax_kmem), which is left alone: unbinding that loses the
+ * range until reboot. *ret is filled on failure too, with what was frozen.
  */
 int pml_fence_run(const PmlFenceRequest *req, PmlFenceResult *ret);

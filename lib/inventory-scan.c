@@ -21,8 +21,9 @@
 #include "region-internal.h"
 #include "util.h"
 
-#define DAX_BUS_DEVICES "/sys/bus/dax/devices"
-#define UUID_TEXT_MAX	37
+#define DAX_BUS_DEVICES	  "/sys/bus/dax/devices"
+#define DEVICE_DAX_MODULE "/sys/module/device_dax"
+#define UUID_TEXT_MAX	  37
 
 /* One region in the making: the strings behind info are owned here. */
 typedef struct Found {
@@ -322,6 +323,17 @@ static bool scan_has(const Scan *s, const char *name)
 	return false;
 }
 
+/* The attribute is there while device_dax is bound; else its driver tells, where it is loaded. */
+static bool can_revoke(const char *dir, PmlBinding binding)
+{
+	char path[PATH_MAX];
+
+	if (binding == PML_BINDING_NONE)
+		return access(DEVICE_DAX_MODULE "/parameters/revoke_timeout_ms", F_OK) == 0;
+	(void)snprintf(path, sizeof(path), "%s/revoke", dir);
+	return access(path, F_OK) == 0;
+}
+
 static int fill_device(Scan *s, Found *f, const char *dir)
 {
 	const char *name = strrchr(dir, '/') + 1;
@@ -338,6 +350,7 @@ static int fill_device(Scan *s, Found *f, const char *dir)
 	f->info.name = f->name;
 	f->info.path = f->path;
 	f->info.binding = read_binding(dir);
+	f->info.can_revoke = can_revoke(dir, f->info.binding);
 	f->info.numa_node = read_node(dir, "numa_node");
 	f->info.devno = read_devno(dir);
 	f->info.no_node = f->info.devno == 0 || !node_is(f->path, f->info.devno);

@@ -70,7 +70,10 @@ static int write_lease(PmlLedger *l, LedgerSql which, const PmlLeaseRecord *rec,
 	rc = bind_text(stmt, rc, 9, rec->alias);
 	rc = bind_text(stmt, rc, 11, pml_lease_state_to_string(state));
 	rc = bind_text(stmt, rc, 12, pml_on_end_to_string(rec->on_end));
-	rc = bind_text(stmt, rc, 13, pml_after_fence_to_string(rec->after_fence));
+	rc = bind_text(stmt, rc, 13,
+		pml_after_fence_to_string(rec->after_fence == PML_AFTER_FENCE_KEEP
+						  ? PML_AFTER_FENCE_PAUSE
+						  : rec->after_fence));
 	rc = bind_int(stmt, rc, 14, rec->keep_offline);
 	rc = bind_int(stmt, rc, 15, rec->frozen);
 	rc = bind_int(stmt, rc, 16, (int64_t)rec->deadline_usec);
@@ -79,6 +82,7 @@ static int write_lease(PmlLedger *l, LedgerSql which, const PmlLeaseRecord *rec,
 	rc = bind_int(stmt, rc, 20, rec->vmm_pid);
 	rc = bind_int(stmt, rc, 21, (int64_t)rec->vmm_start);
 	rc = bind_text(stmt, rc, 22, rec->vmm_cgroup);
+	rc = bind_int(stmt, rc, 23, rec->after_fence == PML_AFTER_FENCE_KEEP);
 	if (insert) {
 		rc = bind_text(stmt, rc, 2, rec->region);
 		rc = bind_text(stmt, rc, 4, rec->extent.medium);

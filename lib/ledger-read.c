@@ -57,6 +57,8 @@ int ledger_read_lease(sqlite3_stmt *stmt, LeaseRow *ret)
 	rec->vmm_start = (uint64_t)sqlite3_column_int64(stmt, 20);
 	rec->proof = sqlite3_column_int64(stmt, 22);
 	row.proof_spent = sqlite3_column_int64(stmt, 23);
+	if (sqlite3_column_int(stmt, 24) != 0 && rec->after_fence == PML_AFTER_FENCE_PAUSE)
+		rec->after_fence = PML_AFTER_FENCE_KEEP;
 	if ((int)rec->state < 0 || (int)rec->on_end < 0 || (int)rec->after_fence < 0 ||
 		rec->id[0] == '\0' || !owner_valid(rec->owner))
 		return -EUCLEAN;

@@ -89,6 +89,33 @@ static const char schema_1[] =
 	"CREATE TRIGGER proof_no_delete BEFORE DELETE ON proof"
 	"  BEGIN SELECT RAISE(ABORT, 'proofs are only appended to'); END;";
 
+/*
+ * after_fence has two words since version 1; the third is this column beside "pause", which is what
+ * a machine gets that cannot be kept running.
+ */
+static int to_version_2(sqlite3 *db)
+{
+	return sqlite3_exec(db,
+		"ALTER TABLE lease ADD COLUMN keep_running INTEGER NOT NULL DEFAULT 0"
+		" CHECK (keep_running IN (0, 1))",
+		NULL, NULL, NULL);
+}
+
+static const LedgerUpgrade upgrades[] = {
+	{1, to_version_2},
+};
+
+static const LedgerUpgrade *upgrade_from(int version, const LedgerHooks *hooks)
+{
+	for (size_t i = 0; i < ELEMENTSOF(upgrades); i++)
+		if (upgrades[i].from == version)
+			return &upgrades[i];
+	for (size_t i = 0; hooks && i < hooks->n_upgrades; i++)
+		if (hooks->upgrades[i].from == version)
+			return &hooks->upgrades[i];
+	return NULL;
+}
+
 const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 	[LEDGER_SQL_LEASE_GET] = "SELECT " LEDGER_LEASE_COLUMNS " FROM lease WHERE id = ?1",
 	[LEDGER_SQL_LEASE_LIST] = "SELECT " LEDGER_LEASE_COLUMNS
@@ -99,13 +126,13 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 				     " AND start < ?3 AND start + size > ?2 LIMIT 1",
 	[LEDGER_SQL_LEASE_INSERT] =
 		"INSERT INTO lease (" LEDGER_LEASE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
-		" ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, NULL, 0)",
+		" ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, NULL, 0, ?23)",
 	/* What a lease is (its region's bytes, its owner) and its proof are not written here. */
 	[LEDGER_SQL_LEASE_UPDATE] =
 		"UPDATE lease SET region_name = ?3, domain_name = ?8, alias = ?9, state = ?11,"
 		" on_end = ?12, after_fence = ?13, keep_offline = ?14, frozen = ?15,"
 		" deadline_usec = ?16, boot_id = ?17, since_usec = ?18, vmm_pid = ?20,"
-		" vmm_start = ?21, vmm_cgroup = ?22 WHERE id = ?1",
+		" vmm_start = ?21, vmm_cgroup = ?22, keep_running = ?23 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SET_PROOF] = "UPDATE lease SET proof = ?2 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SPEND_PROOF] =
 		"UPDATE lease SET proof_spent = coalesce(proof, 0) WHERE id = ?1",
@@ -148,12 +175,9 @@ int ledger_schema_upgrade(sqlite3 *db, int from, const LedgerHooks *hooks)
 	char pragma[64];
 
 	for (int v = from; v < target; v++) {
-		const LedgerUpgrade *u = NULL;
+		const LedgerUpgrade *u = upgrade_from(v, hooks);
 		int rc;
 
-		for (size_t i = 0; hooks && i < hooks->n_upgrades; i++)
-			if (hooks->upgrades[i].from == v)
-				u = &hooks->upgrades[i];
 		if (!u)
 			return -EUCLEAN;
 		rc = u->upgrade(db);

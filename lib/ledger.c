@@ -22,6 +22,7 @@ DEFINE_STRING_TABLE(pml_on_end, PmlOnEnd)
 static const char *const pml_after_fence_table[_PML_AFTER_FENCE_MAX] = {
 	[PML_AFTER_FENCE_PAUSE] = "pause",
 	[PML_AFTER_FENCE_DESTROY] = "destroy",
+	[PML_AFTER_FENCE_KEEP] = "keep",
 };
 DEFINE_STRING_TABLE(pml_after_fence, PmlAfterFence)
 

@@ -37,6 +37,7 @@ typedef enum PmlOnEnd {
 typedef enum PmlAfterFence {
 	PML_AFTER_FENCE_PAUSE,
 	PML_AFTER_FENCE_DESTROY,
+	PML_AFTER_FENCE_KEEP, /* runs on where the fence lets it (`revoke`); else as PAUSE */
 	_PML_AFTER_FENCE_MAX,
 	_PML_AFTER_FENCE_INVALID = -22,
 } PmlAfterFence;

@@ -104,6 +104,9 @@ int proof_present_bytes(
 /* Reads one byte at three places from outside; adds to the holder. -ESRCH, or what forbids the
  * probe. */
 int proof_probe(const ProofFile *f, PmlHolder *h);
+/* The descriptor cannot be mapped, as the driver says of one of an earlier binding. False: it can,
+ * or it could not be tried. bytes: how much to map, the device's alignment. */
+bool proof_descriptor_is_dead(const ProofFile *f, int pidfd, uint64_t bytes);
 
 struct PmlProof {
 	PmlProofVerdict verdict;
@@ -120,6 +123,10 @@ struct PmlProof {
 	unsigned mappings_left;
 	uint64_t module_refs;
 	uint64_t unexplained_refs;
+	bool refuses; /* the kernel refuses files of earlier bindings; the next two are known */
+	uint64_t generation; /* of the binding; 0: unbound */
+	PmlRevokeState revoke_state;
+	uint64_t kernel_refs;
 	uint64_t cached_bytes; /* of a block device: left in the page cache; UINT64_MAX: unknown */
 	PmlHolder *holders;
 	size_t n_holders;

@@ -86,6 +86,7 @@ static int holder_to_json(const PmlHolder *h, json_object **ret)
 	STEP(r, add_number(o, "present_bytes", h->present_bytes));
 	STEP(r, add_number(o, "probes", h->n_probes));
 	STEP(r, add_number(o, "probes_refused", h->n_probes_failed));
+	STEP(r, add_number(o, "revoked", h->n_revoked));
 	if (r == 0)
 		*ret = TAKE_PTR(o);
 	return r;
@@ -137,6 +138,8 @@ int pml_proof_to_json(const PmlProof *p, char **ret)
 	} else {
 		STEP(r, add_countable(o, "module_refs", p->module_refs));
 		STEP(r, add_countable(o, "unexplained_refs", p->unexplained_refs));
+		STEP(r, add_countable(o, "kernel_refs", p->kernel_refs));
+		STEP(r, add_number(o, "generation", p->generation));
 	}
 	STEP(r, arrays_to_json(p, o));
 	if (r < 0)
@@ -237,6 +240,8 @@ static int holder_from_json(json_object *o, PmlHolder *h)
 	STEP(r, get_number(o, "present_bytes", UINT64_MAX, &h->present_bytes));
 	STEP(r, get_unsigned(o, "probes", &h->n_probes));
 	STEP(r, get_unsigned(o, "probes_refused", &h->n_probes_failed));
+	if (json_object_object_get_ex(o, "revoked", NULL))
+		STEP(r, get_unsigned(o, "revoked", &h->n_revoked));
 	h->pid = (pid_t)pid;
 	return r;
 }
@@ -294,6 +299,11 @@ static int proof_from_object(json_object *o, PmlProof *p)
 	} else {
 		STEP(r, get_countable(o, "module_refs", &p->module_refs));
 		STEP(r, get_countable(o, "unexplained_refs", &p->unexplained_refs));
+		/* Proofs of before there was a kernel that tells have neither. */
+		if (json_object_object_get_ex(o, "kernel_refs", NULL))
+			STEP(r, get_countable(o, "kernel_refs", &p->kernel_refs));
+		if (json_object_object_get_ex(o, "generation", NULL))
+			STEP(r, get_number(o, "generation", UINT64_MAX, &p->generation));
 	}
 	STEP(r, arrays_from_json(o, p));
 	if (r < 0)

@@ -5,6 +5,9 @@
 
 #include <linux/types.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "proof-internal.h"
@@ -109,6 +112,15 @@ static int present_by_pagemap(int fd, const ProofFile *f, uint64_t deadline_usec
 	return 0;
 }
 
+/* The number may be another file by now. */
+static bool same_node(const ProofFile *f, int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == f->rdev &&
+	       st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
 int proof_present_bytes(
 	int dir_fd, pid_t pid, const ProofFile *f, uint64_t deadline_usec, uint64_t *ret)
 {
@@ -127,6 +139,25 @@ int proof_present_bytes(
 	if (r == -ENOTTY || r == -EINVAL || r == -EOPNOTSUPP)
 		r = present_by_pagemap(fd, f, deadline_usec, ret);
 	return r;
+}
+
+bool proof_descriptor_is_dead(const ProofFile *f, int pidfd, uint64_t bytes)
+{
+	_cleanup_close_ int fd = -EBADF;
+	void *at;
+
+	/* It can be opened again; and the table of a thread of its own is not reached by pidfd. */
+	if (f->path_only || f->tid != f->pid)
+		return false;
+	fd = (int)syscall(SYS_pidfd_getfd, pidfd, f->fd, 0U);
+	if (fd < 0 || !same_node(f, fd))
+		return false;
+	/* No page is touched. */
+	at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED)
+		return errno == ENXIO;
+	(void)munmap(at, bytes);
+	return false;
 }
 
 int proof_probe(const ProofFile *f, PmlHolder *h)

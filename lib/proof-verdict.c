@@ -16,6 +16,27 @@ static bool is_bound(const PmlProof *p)
 }
 
 /*
+ * On a kernel that refuses the files of earlier bindings. In one that is over all files are such;
+ * in one that lives each was tried, and what no process shows cannot be.
+ */
+static PmlProofVerdict judge_revoked(const PmlProof *p)
+{
+	bool over = p->revoke_state == PML_REVOKE_UNBOUND || p->revoke_state == PML_REVOKE_REVOKED;
+
+	if (p->n_holders == 0 && p->unexplained_refs == 0)
+		return PML_PROOF_CLEAR;
+	if (over)
+		return PML_PROOF_REVOKED;
+	if (p->revoke_state != PML_REVOKE_LIVE || p->unexplained_refs != 0)
+		return PML_PROOF_REACHABLE;
+	for (size_t i = 0; i < p->n_holders; i++)
+		if (p->holders[i].n_revoked <
+			p->holders[i].n_descriptors + p->holders[i].n_mappings)
+			return PML_PROOF_REACHABLE;
+	return PML_PROOF_REVOKED;
+}
+
+/*
  * Everything that was not excluded counts against the region. The order is that of the header: what
  * could be reached first, then who is left, then what nobody explains.
  */
@@ -25,8 +46,12 @@ static PmlProofVerdict judge(const PmlProof *p)
 
 	for (size_t i = 0; i < p->n_holders; i++)
 		reached |= p->holders[i].n_probes_failed < p->holders[i].n_probes;
+	/* Devices read and write the memory for whoever has these. */
+	reached |= p->kernel_refs > 0 && p->kernel_refs != UINT64_MAX;
 	if (!p->settled || p->n_denied > 0 || p->pages_unknown || p->probe_refused || reached)
 		return PML_PROOF_REACHABLE;
+	if (p->refuses)
+		return judge_revoked(p);
 	if (p->n_holders > 0)
 		return is_bound(p) ? PML_PROOF_REACHABLE : PML_PROOF_UNREACHABLE;
 	/* Mapped by somebody whom no process shows, or being read just now. */
@@ -103,10 +128,22 @@ static void say_refs(FILE *f, const PmlProof *p)
 			plural(p->module_refs));
 }
 
+static void say_revocation(FILE *f, const PmlProof *p)
+{
+	if (p->kernel_refs > 0 && p->kernel_refs != UINT64_MAX)
+		fprintf(f,
+			"; the kernel holds %" PRIu64
+			" reference%s on its memory for somebody (io_uring, VFIO, RDMA)",
+			p->kernel_refs, plural(p->kernel_refs));
+	else if (p->verdict == PML_PROOF_REVOKED)
+		fprintf(f,
+			"; what is left is of bindings that the kernel has ended, and gives no access ever again");
+}
+
 static void say_no_holder(FILE *f, const PmlProof *p)
 {
 	fprintf(f, "no process holds it");
-	if (p->verdict == PML_PROOF_CLEAR || !p->settled || p->block)
+	if (pml_proof_frees(p->verdict) || !p->settled || p->block)
 		return;
 	if (p->module_refs == UINT64_MAX || p->unexplained_refs == UINT64_MAX)
 		fprintf(f,
@@ -133,6 +170,7 @@ static int say(FILE *f, const PmlProof *p)
 		say_no_holder(f, p);
 	fprintf(f, "; ");
 	say_refs(f, p);
+	say_revocation(f, p);
 	return ferror(f) ? -ENOMEM : 0;
 }
 

@@ -11,6 +11,7 @@
 
 static const char *const pml_proof_verdict_table[_PML_PROOF_VERDICT_MAX] = {
 	[PML_PROOF_CLEAR] = "clear",
+	[PML_PROOF_REVOKED] = "revoked",
 	[PML_PROOF_UNREACHABLE] = "unreachable",
 	[PML_PROOF_UNEXPLAINED] = "unexplained",
 	[PML_PROOF_REACHABLE] = "reachable",
@@ -30,6 +31,9 @@ typedef struct Evidence {
 	uint64_t per_file;
 	PmlBinding binding;
 	bool gone;
+	uint64_t try_bytes; /* how much of a descriptor is tried to be mapped */
+	bool refuses;	    /* revocation is what the kernel says of the binding */
+	PmlRevocation revocation;
 } Evidence;
 
 PmlProof *proof_new(void)
@@ -39,7 +43,7 @@ PmlProof *proof_new(void)
 	if (!p)
 		return NULL;
 	p->verdict = PML_PROOF_REACHABLE;
-	p->module_refs = p->unexplained_refs = p->cached_bytes = REFS_UNKNOWN;
+	p->module_refs = p->unexplained_refs = p->cached_bytes = p->kernel_refs = REFS_UNKNOWN;
 	p->blind_spots = calloc(1, sizeof(*p->blind_spots));
 	return p->blind_spots ? p : pml_proof_free(p);
 }
@@ -153,6 +157,7 @@ static char *unit_of_cgroup(const char *cgroup)
 
 static int examine_mapping(PmlProof *p, Evidence *e, int dir_fd, const ProofFile *f, PmlHolder *h)
 {
+	unsigned tried, failed;
 	uint64_t present;
 	int r;
 
@@ -167,11 +172,15 @@ static int examine_mapping(PmlProof *p, Evidence *e, int dir_fd, const ProofFile
 		h->present_bytes += present;
 		p->mappings_left += present > 0;
 	}
-	if (!e->req->probe)
+	/* In a binding that lives, only trying tells a mapping of an earlier one. */
+	if (!e->req->probe && !e->refuses)
 		return 0;
+	tried = h->n_probes, failed = h->n_probes_failed;
 	r = proof_probe(f, h);
 	if (r < 0 && r != -ESRCH)
 		p->probe_refused = true;
+	if (e->refuses && r == 0 && h->n_probes - tried == h->n_probes_failed - failed)
+		h->n_revoked++;
 	return 0;
 }
 
@@ -203,6 +212,8 @@ static int examine_holder(PmlProof *p, Evidence *e, const ProofFile *files, size
 	for (size_t i = 0; i < n; i++) {
 		if (files[i].fd >= 0) {
 			h->n_descriptors++;
+			h->n_revoked += e->refuses &&
+					proof_descriptor_is_dead(&files[i], h->pidfd, e->try_bytes);
 			continue;
 		}
 		r = examine_mapping(p, e, dir_fd, &files[i], h);
@@ -303,6 +314,25 @@ static void read_refs(Evidence *e)
 	e->per_file = per_file;
 }
 
+/* Where it cannot be said, nothing is taken for refused. */
+static void read_revocation(Evidence *e)
+{
+	const PmlDaxOps *dax = e->req->dax;
+
+	e->revocation = (PmlRevocation){};
+	/* Of one machine only what it has mapped is asked, and nothing is tried. */
+	e->refuses = !e->gone && dax->revocation && !e->req->argument &&
+		     pml_region_kind(e->req->region) == PML_KIND_DEVDAX &&
+		     dax->revocation(dax->userdata, e->req->region, &e->revocation) == 0;
+}
+
+static bool same_revocation(const Evidence *a, const Evidence *b)
+{
+	return a->refuses == b->refuses && a->revocation.generation == b->revocation.generation &&
+	       a->revocation.state == b->revocation.state &&
+	       (a->revocation.held > 0) == (b->revocation.held > 0);
+}
+
 static void explain_refs(PmlProof *p, const Evidence *e, const ProofPass *pass)
 {
 	uint64_t n, explained;
@@ -352,6 +382,7 @@ static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 
 	r = read_binding(e);
 	read_refs(e);
+	read_revocation(e);
 	if (r == 0)
 		r = look(e, hooks, &before);
 	while (r == 0) {
@@ -373,10 +404,11 @@ static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 		if (r < 0)
 			break;
 		read_refs(e);
+		read_revocation(e);
 		/* -EAGAIN: the module is just being loaded or unloaded. */
 		p->settled = proof_pass_equal(before, after) && first.refs == e->refs &&
 			     e->refs_error != -EAGAIN && first.binding == e->binding &&
-			     first.gone == e->gone;
+			     first.gone == e->gone && same_revocation(&first, e);
 		if (p->settled || after->overtaken ||
 			pml_now_usec(CLOCK_MONOTONIC) >= e->req->deadline_usec)
 			break;
@@ -427,11 +459,12 @@ static int name_refs_blind_spots(PmlProof *p, const Evidence *e)
 static int name_blind_spots(PmlProof *p, const Evidence *e)
 {
 	const PmlProofRequest *req = e->req;
-	int r;
+	int r = 0;
 
-	r = proof_add_blind_spot(p,
-		"Pages that the kernel itself holds for long (io_uring registered buffers, VFIO, RDMA) need neither "
-		"a process nor an open file, and this kernel does not tell of them.");
+	if (p->kernel_refs == REFS_UNKNOWN)
+		r = proof_add_blind_spot(p,
+			"Pages that the kernel itself holds for long (io_uring registered buffers, VFIO, RDMA) need neither "
+			"a process nor an open file, and this kernel does not tell of them.");
 	if (r == 0)
 		r = p->block ? name_block_blind_spots(p) : name_refs_blind_spots(p, e);
 	if (r == 0 && p->n_denied > 0)
@@ -460,7 +493,11 @@ static int name_blind_spots(PmlProof *p, const Evidence *e)
 
 int proof_collect_with(const PmlProofRequest *req, const ProofHooks *hooks, PmlProof **ret)
 {
-	Evidence e = {.req = req, .devno = pml_region_devno(req->region)};
+	Evidence e = {
+		.req = req,
+		.devno = pml_region_devno(req->region),
+		.try_bytes = pml_region_align_bytes(req->region),
+	};
 	_cleanup_(pml_proof_freep) PmlProof *p = NULL;
 	const char *binding;
 	int r;
@@ -474,6 +511,12 @@ int proof_collect_with(const PmlProofRequest *req, const ProofHooks *hooks, PmlP
 	r = collect_rounds(p, &e, hooks);
 	if (r < 0)
 		return r;
+	p->refuses = e.refuses;
+	p->generation = e.revocation.generation;
+	p->revoke_state = e.revocation.state;
+	/* Counted by the kernel once a binding is over, not while it lives. */
+	if (e.refuses && e.revocation.state != PML_REVOKE_LIVE)
+		p->kernel_refs = e.revocation.held;
 	p->realtime_usec = pml_now_usec(CLOCK_REALTIME);
 	binding = e.gone ? "gone" : pml_binding_to_string(e.binding);
 	p->region = strdup(pml_region_id(req->region));
@@ -531,6 +574,11 @@ uint64_t pml_proof_module_refs(const PmlProof *p)
 uint64_t pml_proof_unexplained_refs(const PmlProof *p)
 {
 	return p->unexplained_refs;
+}
+
+uint64_t pml_proof_kernel_refs(const PmlProof *p)
+{
+	return p->kernel_refs;
 }
 
 const char *const *pml_proof_blind_spots(const PmlProof *p)

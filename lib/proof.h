@@ -25,6 +25,8 @@ typedef struct PmlProof PmlProof;
 typedef enum PmlProofVerdict {
 	PML_PROOF_CLEAR, /* no holder is left, every module reference is explained: may be bound and
 			    lent (again) */
+	PML_PROOF_REVOKED,     /* holders of earlier bindings are left, whose files and mappings the
+				  kernel refuses for ever: may be bound and lent again */
 	PML_PROOF_UNREACHABLE, /* fenced: no page is mapped and every probe failed, but holders are
 				  left: keep it unbound */
 	PML_PROOF_UNEXPLAINED, /* unbound, and no process of record; yet references are left that no
@@ -37,6 +39,12 @@ typedef enum PmlProofVerdict {
 
 const char *pml_proof_verdict_to_string(PmlProofVerdict v);
 PmlProofVerdict pml_proof_verdict_from_string(const char *s);
+
+/* Nobody who had it through an older binding can get at it in the next one. */
+static inline bool pml_proof_frees(PmlProofVerdict v)
+{
+	return v == PML_PROOF_CLEAR || v == PML_PROOF_REVOKED;
+}
 
 typedef struct PmlProofRequest {
 	PmlRegion *region;
@@ -65,7 +73,9 @@ typedef struct PmlHolder {
 				   fence */
 	unsigned n_probes;	/* accesses tried from outside … */
 	unsigned n_probes_failed; /* … and refused (EFAULT): all of them after a fence */
-	int pidfd;		  /* borrowed; polls readable when the process has ended */
+	unsigned n_revoked; /* of descriptors and mappings: the kernel was seen to refuse them, on a
+			       system that then does so for ever */
+	int pidfd;	    /* borrowed; polls readable when the process has ended */
 } PmlHolder;
 
 /*
@@ -93,6 +103,9 @@ unsigned pml_proof_mappings_left(const PmlProof *p); /* mappings with a page pre
  */
 uint64_t pml_proof_module_refs(const PmlProof *p);
 uint64_t pml_proof_unexplained_refs(const PmlProof *p);
+/* References that the kernel itself holds on the memory for somebody (io_uring, VFIO, RDMA);
+ * UINT64_MAX: this kernel does not tell. */
+uint64_t pml_proof_kernel_refs(const PmlProof *p);
 /* What this proof could not see, a sentence each, NULL-terminated; never empty on a kernel that
  * cannot tell. */
 const char *const *pml_proof_blind_spots(const PmlProof *p);

@@ -25,6 +25,7 @@ typedef struct PmlRegionInfo {
 	uint64_t diskseq;  /* 0: unknown */
 	uint32_t block_obstacles;
 	bool duplicate_uuid;
+	bool can_revoke;  /* the kernel can revoke a binding of it: dax.h */
 	bool no_node;	  /* path is not there, or is another device */
 	PmlExtent extent; /* size 0: no identity */
 } PmlRegionInfo;

@@ -25,6 +25,7 @@ struct PmlRegion {
 	int numa_node;
 	int target_node;
 	uint64_t diskseq;
+	bool can_revoke;
 	uint32_t obstacles;
 	PmlExtent extent;
 };
@@ -255,6 +256,7 @@ int pml_region_new(const PmlRegionInfo *info, PmlRegion **ret)
 	r->numa_node = info->numa_node;
 	r->target_node = info->target_node;
 	r->diskseq = info->diskseq;
+	r->can_revoke = info->can_revoke;
 	r->extent = info->extent;
 	r->obstacles = work_out_obstacles(info);
 
@@ -347,6 +349,11 @@ uint64_t pml_region_align_bytes(const PmlRegion *r)
 uint64_t pml_region_phys_start(const PmlRegion *r)
 {
 	return r->phys_start;
+}
+
+bool pml_region_can_revoke(const PmlRegion *r)
+{
+	return r->can_revoke;
 }
 
 uint64_t pml_region_diskseq(const PmlRegion *r)

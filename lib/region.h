@@ -87,6 +87,7 @@ dev_t pml_region_devno(const PmlRegion *r);	   /* as sysfs says; 0: no device */
 uint64_t pml_region_size_bytes(const PmlRegion *r);
 uint64_t pml_region_align_bytes(const PmlRegion *r);
 uint64_t pml_region_phys_start(const PmlRegion *r); /* UINT64_MAX when unknown */
+bool pml_region_can_revoke(const PmlRegion *r);	    /* the kernel can: dax.h */
 uint64_t pml_region_diskseq(const PmlRegion *r);    /* 0: not a block device, or unknown */
 int pml_region_numa_node(const PmlRegion *r);	    /* -1 when unknown */
 int pml_region_target_node(const PmlRegion *r);

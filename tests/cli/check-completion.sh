@@ -66,7 +66,7 @@ gives "jobs" 7 cancel ''
 gives "domains, and nothing in their names is run" "\\\$\\(touch\\ pwned\\) a\\ b g1 g2" lease dax0.0 ''
 gives "domains where a size stands for the region" "\\\$\\(touch\\ pwned\\) a\\ b g1 g2" lease --size = 1G ''
 gives "no third argument" "" lease dax0.0 g1 ''
-gives "an option's values" "destroy pause" evict --after-fence ''
+gives "an option's values" "destroy keep pause" evict --after-fence ''
 gives "an option's values behind =" destroy evict --after-fence = d
 gives "an option's values right behind =" "keep scrub" lease --on-end =
 gives "whose data is destroyed is typed by a person" "" scrub dax0.0 --discard = ''

@@ -53,12 +53,49 @@ static int fake_unbind(void *userdata, const PmlRegion *r)
 	return 0;
 }
 
+static int fake_revocation(void *userdata, const PmlRegion *r, PmlRevocation *ret)
+{
+	if (!world->can_revoke)
+		return -EOPNOTSUPP;
+	*ret = (PmlRevocation){
+		.state = !world->bound		  ? PML_REVOKE_UNBOUND
+			 : world->kernel_refs > 0 ? PML_REVOKE_HELD
+						  : PML_REVOKE_LIVE,
+		.held = (uint64_t)world->kernel_refs,
+	};
+	return 0;
+}
+
+static int fake_revoke(
+	void *userdata, const PmlRegion *r, uint64_t timeout_usec, PmlRevocation *ret)
+{
+	if (world->missing)
+		return -ENODEV;
+	if (!world->can_revoke)
+		return -EOPNOTSUPP;
+	world->revokes++;
+	for (int i = 0; i < 2; i++)
+		world->domains[i].revoked = world->domains[i].mapped;
+	*ret = (PmlRevocation){
+		.state = world->kernel_refs > 0 ? PML_REVOKE_HELD : PML_REVOKE_REVOKED,
+		.held = (uint64_t)world->kernel_refs,
+	};
+	return 0;
+}
+
+static int fake_withdraw(const PmlRegion *host, const PmlProof *proof)
+{
+	world->withdraws++;
+	return world->shares_dev ? -EXDEV : 0;
+}
+
 static int fake_bind(void *userdata, const PmlRegion *r)
 {
 	if (world->missing)
 		return -ENODEV;
 	for (int i = 0; i < 2; i++)
-		if (world->domains[i].mapped && alive(&world->domains[i]))
+		if (world->domains[i].mapped && !world->domains[i].revoked &&
+			alive(&world->domains[i]))
 			world->violations++;
 	world->bound = true;
 	world->binds++;
@@ -95,6 +132,8 @@ static const PmlDaxOps fake_dax = {
 	.open = fake_open,
 	.module_refs = fake_module_refs,
 	.claim = fake_claim,
+	.revocation = fake_revocation,
+	.revoke = fake_revoke,
 };
 
 static int fake_scan(PmlInventory **ret)
@@ -108,6 +147,7 @@ static int fake_scan(PmlInventory **ret)
 		.devno = makedev(1, 7),
 		.size_bytes = WORLD_BYTES,
 		.align_bytes = 2 * MIB,
+		.can_revoke = world->can_revoke,
 		.phys_start = 1ULL << 32,
 		.numa_node = 0,
 		.target_node = 0,
@@ -154,7 +194,7 @@ static uint64_t start_ticks(pid_t pid)
 static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 {
 	char text[4096], holders[2048] = "";
-	bool bound = world->bound, held = false;
+	bool bound = world->bound, held = false, live = false;
 	const char *verdict;
 
 	while (world->hang_proof) {
@@ -170,15 +210,19 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 			continue;
 		(void)snprintf(holders + n, sizeof(holders) - n,
 			"%s{\"pid\":%d,\"start_ticks\":%llu,\"command\":\"qemu\",\"cgroup\":\"\",\"unit\":\"\",\"descriptors\":1,"
-			"\"mappings\":1,\"mapped_bytes\":%llu,\"present_bytes\":0,\"probes\":0,\"probes_refused\":0}",
+			"\"mappings\":1,\"mapped_bytes\":%llu,\"present_bytes\":0,\"probes\":0,\"probes_refused\":0,"
+			"\"revoked\":%d}",
 			held ? "," : "", (int)d->pid, (unsigned long long)start_ticks(d->pid),
-			WORLD_BYTES);
+			WORLD_BYTES, d->revoked ? 2 : 0);
 		held = true;
+		live = live || !d->revoked;
 	}
-	verdict = held && bound			 ? "reachable"
-		  : held			 ? "unreachable"
-		  : world->unexplained && !bound ? "unexplained"
-						 : "clear";
+	verdict = world->kernel_refs > 0	       ? "reachable"
+		  : held && !live && world->can_revoke ? "revoked"
+		  : held && bound		       ? "reachable"
+		  : held			       ? "unreachable"
+		  : world->unexplained && !bound       ? "unexplained"
+						       : "clear";
 	if (world->hold_proof && req->probe)
 		verdict = "reachable";
 	(void)snprintf(text, sizeof(text),
@@ -344,9 +388,10 @@ static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **
 	}
 	for (int i = 0; i < 2; i++)
 		if (&world->domains[i] != d && world->domains[i].mapped &&
-			alive(&world->domains[i]))
+			!world->domains[i].revoked && alive(&world->domains[i]))
 			world->violations++;
 	d->mapped = true;
+	d->revoked = false;
 	if (world->eager_guests)
 		world_write((int)(d - world->domains));
 	return 0;
@@ -462,7 +507,7 @@ void world_domain_start(int i)
 		(void)execl("/bin/sleep", name, "600", NULL);
 		_exit(1);
 	}
-	world->domains[i].mapped = false;
+	world->domains[i].mapped = world->domains[i].revoked = false;
 	world->domains[i].attached = false;
 	world->domains[i].paused = false;
 	world->domains[i].pid = pid;
@@ -515,7 +560,7 @@ void world_end(void)
 
 void world_write(int i)
 {
-	if (world->domains[i].mapped && world->bound)
+	if (world->domains[i].mapped && !world->domains[i].revoked && world->bound)
 		world->bytes = (char)('a' + i);
 }
 
@@ -549,6 +594,7 @@ int world_manager_new(sd_event *event, const char *dir, Manager **ret)
 	m->virt_ops = &fake_virt;
 	m->scan = fake_scan;
 	m->prove = fake_prove;
+	m->withdraw = fake_withdraw;
 	r = manager_start(m);
 	if (r < 0) {
 		manager_free(m);

@@ -22,6 +22,7 @@ typedef struct WorldDomain {
 	const char *uuid, *name;
 	_Atomic pid_t pid;    /* 0: shut off */
 	atomic_bool mapped;   /* holds the region, dead or alive */
+	atomic_bool revoked;  /* … by a binding that the kernel refuses for ever */
 	atomic_bool attached; /* libvirt's XML has the device */
 	atomic_bool defined;  /* the device is in its stored definition */
 	atomic_bool paused;
@@ -34,6 +35,10 @@ typedef struct World {
 	atomic_llong diskseq;
 	atomic_int destroys; /* libvirt was asked to */
 	atomic_int unbinds, binds;
+	atomic_bool can_revoke; /* a kernel that numbers bindings */
+	atomic_int kernel_refs; /* … and holds so many references for somebody */
+	atomic_bool shares_dev; /* the machines have the host's /dev */
+	atomic_int revokes, withdraws;
 	atomic_int unbound_msec; /* CLOCK_BOOTTIME of the last unbind */
 	atomic_int violations;	 /* bound while an old holder lived; two machines that reach the
 				    memory */

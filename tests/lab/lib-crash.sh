@@ -88,6 +88,7 @@ crash_stage()
 crash_act()
 {
 	case $1 in
+	lease/persist/*) pmemlease lease "$dax" b1 --persistent ;;
 	lease/*) pmemlease lease "$dax" b1 ;;
 	*/cancel/*)
 		pmemlease lease "$dax" b1 --after-fence=destroy

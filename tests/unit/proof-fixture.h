@@ -44,6 +44,8 @@ typedef struct Fake {
 	bool once;
 	const char *argument;
 	bool block;
+	bool refuses; /* a kernel that refuses files of earlier bindings */
+	PmlRevocation revocation;
 	int cache_result;
 	uint64_t cached_bytes;
 } Fake;
@@ -78,6 +80,14 @@ static inline int fake_drop_cache(void *userdata, const PmlRegion *r, uint64_t *
 	return f->cache_result;
 }
 
+static inline int fake_revocation(void *userdata, const PmlRegion *r, PmlRevocation *ret)
+{
+	Fake *f = userdata;
+
+	*ret = f->revocation;
+	return f->refuses ? 0 : -EOPNOTSUPP;
+}
+
 static inline bool is_dax(const ProofHooks *hooks, dev_t rdev)
 {
 	return rdev == DEV_OTHER;
@@ -91,6 +101,7 @@ static inline PmlProof *collect_until(Fake *f, dev_t devno, bool probe, uint64_t
 	const PmlDaxOps dax = {.binding = fake_binding,
 		.module_refs = fake_module_refs,
 		.drop_cache = fake_drop_cache,
+		.revocation = fake_revocation,
 		.userdata = f};
 	const PmlRegionInfo info = {
 		.name = "dax0.0",

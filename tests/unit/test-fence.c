@@ -22,6 +22,10 @@ typedef struct Fake {
 	bool stays_bound;
 	int binding_result_after; /* once unbind was called */
 	unsigned n_unbinds;
+	bool can_revoke;
+	int revoke_result;
+	PmlRevocation revocation; /* after it */
+	unsigned n_revokes;
 	const char *watched; /* cgroup, NULL: none */
 	bool frozen_at_unbind;
 } Fake;
@@ -48,7 +52,17 @@ static int fake_unbind(void *userdata, const PmlRegion *r)
 	return f->unbind_result;
 }
 
-static PmlRegion *make_region(PmlKind kind)
+static int fake_revoke(
+	void *userdata, const PmlRegion *r, uint64_t timeout_usec, PmlRevocation *ret)
+{
+	Fake *f = userdata;
+
+	f->n_revokes++;
+	*ret = f->revocation;
+	return f->revoke_result;
+}
+
+static PmlRegion *make_revocable(PmlKind kind, bool can_revoke)
 {
 	const PmlRegionInfo info = {
 		.name = "dax0.0",
@@ -61,6 +75,7 @@ static PmlRegion *make_region(PmlKind kind)
 		.phys_start = 1ULL << 32,
 		.numa_node = -1,
 		.target_node = -1,
+		.can_revoke = can_revoke,
 	};
 	PmlRegion *r = NULL;
 
@@ -68,10 +83,18 @@ static PmlRegion *make_region(PmlKind kind)
 	return r;
 }
 
+static PmlRegion *make_region(PmlKind kind)
+{
+	return make_revocable(kind, false);
+}
+
 static int run(Fake *f, PmlKind kind, const char *cgroup, PmlFenceResult *res)
 {
-	const PmlDaxOps dax = {.binding = fake_binding, .unbind = fake_unbind, .userdata = f};
-	PmlRegion *region = make_region(kind);
+	const PmlDaxOps dax = {.binding = fake_binding,
+		.unbind = fake_unbind,
+		.revoke = fake_revoke,
+		.userdata = f};
+	PmlRegion *region = make_revocable(kind, f->can_revoke);
 	PmlFenceRequest req = {
 		.machine_pidfd = -EBADF,
 		.region = region,
@@ -189,6 +212,61 @@ static void test_unbinds(void **state)
 	/* Once more is the same. */
 	assert_int_equal(run(&f, PML_KIND_DEVDAX, NULL, &res), 0);
 	assert_int_equal(f.binding, PML_BINDING_NONE);
+}
+
+/* The machine is not frozen: it is to run on. */
+static void test_revokes(void **state)
+{
+	Fake f = {.binding = PML_BINDING_DEVICE_DAX,
+		.can_revoke = true,
+		.revocation = {.state = PML_REVOKE_REVOKED, .generation = 7}};
+	PmlFenceResult res;
+
+	assert_int_equal(run(&f, PML_KIND_DEVDAX, "/no-such-machine.scope", &res), 0);
+	assert_int_equal(res.level, PML_FENCE_REVOKE);
+	assert_false(res.frozen);
+	assert_int_equal(f.n_revokes, 1);
+	/* So that nobody opens it before it is proved. */
+	assert_int_equal(f.n_unbinds, 1);
+	/* What is unbound has nothing to be revoked. */
+	assert_int_equal(run(&f, PML_KIND_DEVDAX, NULL, &res), 0);
+	assert_int_equal(res.level, PML_FENCE_UNBIND);
+	assert_int_equal(f.n_revokes, 1);
+}
+
+/* Unbinding would wait for who holds references, or lose the range. */
+static void test_revoke_that_is_held(void **state)
+{
+	Fake held = {.binding = PML_BINDING_DEVICE_DAX,
+		.can_revoke = true,
+		.revocation = {.state = PML_REVOKE_HELD, .held = 3}};
+	Fake late = held;
+	PmlFenceResult res;
+
+	assert_int_equal(run(&held, PML_KIND_DEVDAX, NULL, &res), -EBUSY);
+	assert_int_equal(res.level, PML_FENCE_REVOKE);
+	assert_int_equal(res.held, 3);
+	assert_int_equal(held.n_unbinds, 0);
+	late.revoke_result = -ETIMEDOUT;
+	late.revocation.state = PML_REVOKE_REVOKING;
+	assert_int_equal(run(&late, PML_KIND_DEVDAX, NULL, &res), -EBUSY);
+	assert_int_equal(late.n_unbinds, 0);
+}
+
+/* The kernel turns out to be unable when it is asked: the next rung. */
+static void test_revoke_that_is_refused(void **state)
+{
+	Fake f = {.binding = PML_BINDING_DEVICE_DAX,
+		.can_revoke = true,
+		.revoke_result = -EOPNOTSUPP};
+	PmlFenceResult res;
+
+	assert_int_equal(run(&f, PML_KIND_DEVDAX, NULL, &res), 0);
+	assert_int_equal(res.level, PML_FENCE_UNBIND);
+	assert_int_equal(f.n_unbinds, 1);
+	f = (Fake){.binding = PML_BINDING_DEVICE_DAX, .can_revoke = true, .revoke_result = -ENODEV};
+	assert_int_equal(run(&f, PML_KIND_DEVDAX, NULL, &res), 0);
+	assert_true(res.region_gone);
 }
 
 static void test_no_rung(void **state)
@@ -324,6 +402,9 @@ int main(void)
 		cmocka_unit_test(test_destroys),
 		cmocka_unit_test(test_destroy_waits_for_who_was_asked),
 		cmocka_unit_test(test_unbinds),
+		cmocka_unit_test(test_revokes),
+		cmocka_unit_test(test_revoke_that_is_held),
+		cmocka_unit_test(test_revoke_that_is_refused),
 		cmocka_unit_test(test_no_rung),
 		cmocka_unit_test(test_stale_is_untouched),
 		cmocka_unit_test(test_kernel_memory_is_untouched),

@@ -170,6 +170,85 @@ static void send_descriptor(int sock, int fd)
 }
 
 /* A descriptor in flight is in no process. Only the count shows it. */
+/* A kernel that ends bindings for ever: who is left from one that is over gives no access. */
+static void test_revoked(void **state)
+{
+	_cleanup_close_ int fd = open_region();
+	Fake f = {
+		.refs = 3 * PER_FILE, .refuses = true, .revocation = {.state = PML_REVOKE_UNBOUND}};
+	PmlProof *p = collect(&f, DEV_REGION);
+
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REVOKED);
+	assert_int_equal(pml_proof_kernel_refs(p), 0);
+	assert_int_equal(pml_proof_n_holders(p), 1);
+	assert_non_null(strstr(pml_proof_summary(p), "no access ever again"));
+	/* Nothing that it could not see. */
+	assert_null(pml_proof_blind_spots(p)[0]);
+	pml_proof_free(p);
+
+	f.binding = PML_BINDING_DEVICE_DAX;
+	f.revocation = (PmlRevocation){.state = PML_REVOKE_REVOKED, .generation = 4};
+	p = collect(&f, DEV_REGION);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REVOKED);
+	pml_proof_free(p);
+	/* Somebody has it by io_uring, VFIO or RDMA. */
+	f.revocation = (PmlRevocation){.state = PML_REVOKE_HELD, .generation = 4, .held = 2};
+	p = collect(&f, DEV_REGION);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
+	assert_int_equal(pml_proof_kernel_refs(p), 2);
+	assert_non_null(strstr(pml_proof_summary(p), "holds 2 references"));
+	pml_proof_free(p);
+	f.revocation.state = PML_REVOKE_REVOKING;
+	f.revocation.held = 0;
+	p = collect(&f, DEV_REGION);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
+	pml_proof_free(p);
+	/* The device has left, and with it who could be asked. */
+	f.binding_result = -ENODEV;
+	p = collect(&f, DEV_REGION);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_UNREACHABLE);
+	pml_proof_free(p);
+}
+
+/* In a binding that lives each file is tried, and one that works is one of it. */
+static void test_old_and_new_holders(void **state)
+{
+	Mapping dead = {.protection = PROT_NONE}, live = {.protection = PROT_READ};
+	Fake f = {.binding = PML_BINDING_DEVICE_DAX,
+		.refs = PER_FILE,
+		.refuses = true,
+		.revocation = {.state = PML_REVOKE_LIVE, .generation = 5}};
+	Child c = start(map_it, &dead);
+	PmlProof *p = collect(&f, DEV_MAPS);
+	_cleanup_close_ int fd = -EBADF;
+
+	assert_int_equal(holder_of(p, c.pid)->n_revoked, 1);
+	assert_int_equal(holder_of(p, c.pid)->n_descriptors, 0);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REVOKED);
+	assert_int_equal(pml_proof_kernel_refs(p), UINT64_MAX);
+	pml_proof_free(p);
+	/* A reference more than is explained may be of this binding. */
+	f.refs = 2 * PER_FILE;
+	p = collect(&f, DEV_MAPS);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
+	pml_proof_free(p);
+	/* A descriptor that can be mapped. */
+	fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	p = collect(&f, DEV_MAPS);
+	assert_int_equal(holder_of(p, getpid())->n_revoked, 0);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
+	pml_proof_free(p);
+	end(c);
+	c = start(map_it, &live);
+	closep(&fd);
+	f.refs = PER_FILE;
+	p = collect(&f, DEV_MAPS);
+	assert_int_equal(holder_of(p, c.pid)->n_revoked, 0);
+	assert_int_equal(pml_proof_verdict(p), PML_PROOF_REACHABLE);
+	pml_proof_free(p);
+	end(c);
+}
+
 static void test_in_flight(void **state)
 {
 	Fake f = {.refs = PER_FILE};
@@ -563,6 +642,8 @@ int main(void)
 		cmocka_unit_test(test_forked_and_duplicated_is_one_file),
 		cmocka_unit_test(test_opened_twice_is_two_files),
 		cmocka_unit_test(test_more_files_than_references),
+		cmocka_unit_test(test_revoked),
+		cmocka_unit_test(test_old_and_new_holders),
 		cmocka_unit_test(test_in_flight),
 		cmocka_unit_test(test_passed_descriptor),
 		cmocka_unit_test(test_uncountable_is_never_clear),
