@@ -129,7 +129,7 @@ static int wait_state(int state_fd, uint64_t timeout_usec)
 		end = UINT64_MAX;
 	for (;;) {
 		struct pollfd p = {.fd = state_fd, .events = POLLPRI};
-		PmlRevokeState state;
+		PmlRevokeState state = _PML_REVOKE_STATE_INVALID;
 		uint64_t left_msec;
 		int r;
 
