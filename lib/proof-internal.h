@@ -25,6 +25,7 @@ typedef struct ProofFile {
 	ino_t ino;
 	uint64_t vm_start;
 	uint64_t vm_end;
+	bool readable; /* the mapping's protection allows it: a refused read says something */
 } ProofFile;
 
 /* Nothing of it changes once it is complete: several proofs may look at one. */
@@ -87,7 +88,7 @@ typedef struct ProofMaps {
 	size_t buf_bytes;
 	void *userdata;
 	/* [start, end) in its address space; a negative errno ends it and is returned. */
-	int (*on_mapping)(void *userdata, uint64_t start, uint64_t end);
+	int (*on_mapping)(void *userdata, uint64_t start, uint64_t end, bool readable);
 } ProofMaps;
 
 /* -ENOENT or -ESRCH: it has ended; -EACCES or -EPERM: the kernel refuses the look. */

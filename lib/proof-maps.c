@@ -37,6 +37,7 @@ typedef struct ProcmapQuery {
 } ProcmapQuery;
 
 #define IOCTL_PROCMAP_QUERY    _IOWR('f', 17, ProcmapQuery)
+#define QUERY_VMA_READABLE     0x01U
 #define QUERY_VMA_SHARED       0x08U
 #define QUERY_COVERING_OR_NEXT 0x10U
 #define QUERY_FILE_BACKED      0x20U
@@ -64,7 +65,8 @@ static int query_mappings(const ProofMaps *m, int fd)
 		if (q.vma_end <= next)
 			return -EBADMSG;
 		next = q.vma_end;
-		r = m->on_mapping(m->userdata, q.vma_start, q.vma_end);
+		r = m->on_mapping(m->userdata, q.vma_start, q.vma_end,
+			(q.vma_flags & QUERY_VMA_READABLE) != 0);
 		if (r < 0)
 			return r;
 	}
@@ -74,6 +76,7 @@ static int query_mappings(const ProofMaps *m, int fd)
 static int read_line(const ProofMaps *m, const char *line)
 {
 	uint64_t start, end;
+	bool readable;
 	char *p;
 
 	start = strtoull(line, &p, 16);
@@ -82,6 +85,7 @@ static int read_line(const ProofMaps *m, const char *line)
 	end = strtoull(p + 1, &p, 16);
 	if (strlen(p) < 6 || (p[4] != 's' && !m->private_too))
 		return 0;
+	readable = p[1] == 'r';
 	p += 6;
 	for (int i = 0; i < 2; i++) {
 		p = strchr(p, ' ');
@@ -91,7 +95,7 @@ static int read_line(const ProofMaps *m, const char *line)
 	}
 	if (strtoull(p, NULL, 10) == 0)
 		return 0;
-	return m->on_mapping(m->userdata, start, end);
+	return m->on_mapping(m->userdata, start, end, readable);
 }
 
 static int read_mappings(const ProofMaps *m, int fd)

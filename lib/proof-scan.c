@@ -174,7 +174,7 @@ static int stat_entry(Scan *s, int dir_fd, const char *name, ProofFile *ret)
 	return 1;
 }
 
-static int look_at_mapping(Scan *s, const Task *t, uint64_t start, uint64_t end)
+static int look_at_mapping(Scan *s, const Task *t, uint64_t start, uint64_t end, bool readable)
 {
 	ProofFile f = {
 		.pid = t->pid,
@@ -183,6 +183,7 @@ static int look_at_mapping(Scan *s, const Task *t, uint64_t start, uint64_t end)
 		.fd = -1,
 		.vm_start = start,
 		.vm_end = end,
+		.readable = readable,
 	};
 	char name[64];
 	int r;
@@ -199,11 +200,11 @@ static int look_at_mapping(Scan *s, const Task *t, uint64_t start, uint64_t end)
 	return 0;
 }
 
-static int on_mapping(void *userdata, uint64_t start, uint64_t end)
+static int on_mapping(void *userdata, uint64_t start, uint64_t end, bool readable)
 {
 	InTask *in = userdata;
 
-	return look_at_mapping(in->scan, &in->task, start, end);
+	return look_at_mapping(in->scan, &in->task, start, end, readable);
 }
 
 static int scan_maps(Scan *s, const Task *t)
@@ -523,7 +524,7 @@ bool proof_pass_equal(const ProofPass *a, const ProofPass *b)
 		if (x->pid != y->pid || x->tid != y->tid || x->start_ticks != y->start_ticks ||
 			x->fd != y->fd || x->path_only != y->path_only || x->rdev != y->rdev ||
 			x->dev != y->dev || x->ino != y->ino || x->vm_start != y->vm_start ||
-			x->vm_end != y->vm_end)
+			x->vm_end != y->vm_end || x->readable != y->readable)
 			return false;
 	}
 	return true;

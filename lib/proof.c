@@ -179,7 +179,9 @@ static int examine_mapping(PmlProof *p, Evidence *e, int dir_fd, const ProofFile
 	r = proof_probe(f, h);
 	if (r < 0 && r != -ESRCH)
 		p->probe_refused = true;
-	if (e->refuses && r == 0 && h->n_probes - tried == h->n_probes_failed - failed)
+	/* What its own protection forbids to be read may be opened to it again. */
+	if (e->refuses && f->readable && r == 0 &&
+		h->n_probes - tried == h->n_probes_failed - failed)
 		h->n_revoked++;
 	return 0;
 }

@@ -15,6 +15,8 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -199,7 +201,22 @@ static inline int open_region(void)
 typedef struct Mapping {
 	int protection;
 	bool touch;
+	bool refused; /* whoever touches it gets SIGBUS, as from a device that refuses */
 } Mapping;
+
+/* False: this kernel gives us no userfaultfd. */
+static inline bool refuse_faults(void *at)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_SIGBUS};
+	struct uffdio_register range = {
+		.range = {.start = (uintptr_t)at, .len = MAP_BYTES},
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	return fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0 &&
+	       ioctl(fd, UFFDIO_REGISTER, &range) == 0;
+}
 
 static inline void map_it(void *userdata)
 {
@@ -212,6 +229,8 @@ static inline void map_it(void *userdata)
 	close(fd);
 	if (m->touch)
 		memset(p, 1, MAP_BYTES / 2);
+	if (m->refused && !refuse_faults(p))
+		_exit(1);
 	if (mprotect(p, MAP_BYTES, m->protection) < 0)
 		_exit(1);
 }

@@ -16,22 +16,24 @@
 typedef struct Seen {
 	size_t n;
 	uint64_t start[MAX_SEEN], end[MAX_SEEN];
+	bool readable[MAX_SEEN];
 } Seen;
 
-static int on_mapping(void *userdata, uint64_t start, uint64_t end)
+static int on_mapping(void *userdata, uint64_t start, uint64_t end, bool readable)
 {
 	Seen *seen = userdata;
 
 	if (seen->n == MAX_SEEN)
 		return -E2BIG;
 	seen->start[seen->n] = start;
+	seen->readable[seen->n] = readable;
 	seen->end[seen->n++] = end;
 	return 0;
 }
 
-static int stop_at_first(void *userdata, uint64_t start, uint64_t end)
+static int stop_at_first(void *userdata, uint64_t start, uint64_t end, bool readable)
 {
-	(void)on_mapping(userdata, start, end);
+	(void)on_mapping(userdata, start, end, readable);
 	return -ECANCELED;
 }
 
@@ -103,6 +105,7 @@ static void test_both_ways_see_the_same(void **state)
 		assert_int_equal(asked.n, read_as_text.n);
 		assert_memory_equal(asked.start, read_as_text.start, sizeof(asked.start));
 		assert_memory_equal(asked.end, read_as_text.end, sizeof(asked.end));
+		assert_memory_equal(asked.readable, read_as_text.readable, sizeof(asked.readable));
 	}
 	munmap(shared, MAP_BYTES);
 }
@@ -131,6 +134,28 @@ static void test_what_is_looked_at(void **state)
 	munmap(anonymous, bytes);
 }
 
+static void test_what_may_be_read(void **state)
+{
+	void *closed = map(MAP_SHARED | MAP_ANONYMOUS, -1),
+	     *open = map(MAP_SHARED | MAP_ANONYMOUS, -1);
+	static Seen seen;
+
+	assert_int_equal(mprotect(closed, MAP_BYTES, PROT_NONE), 0);
+	for (int text_only = 0; text_only < 2; text_only++) {
+		unsigned n_closed = 0, n_open = 0;
+
+		look(&seen, false, text_only);
+		for (size_t i = 0; i < seen.n; i++) {
+			n_closed += seen.start[i] == (uintptr_t)closed && !seen.readable[i];
+			n_open += seen.start[i] == (uintptr_t)open && seen.readable[i];
+		}
+		assert_int_equal(n_closed, 1);
+		assert_int_equal(n_open, 1);
+	}
+	munmap(closed, MAP_BYTES);
+	munmap(open, MAP_BYTES);
+}
+
 static void test_it_ends_with_what_the_caller_says(void **state)
 {
 	static Seen seen;
@@ -150,6 +175,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_ways_see_the_same),
 		cmocka_unit_test(test_what_is_looked_at),
+		cmocka_unit_test(test_what_may_be_read),
 		cmocka_unit_test(test_it_ends_with_what_the_caller_says),
 	};
 
