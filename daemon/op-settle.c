@@ -154,8 +154,9 @@ static void unbind_again(SettleData *d)
 	(void)pml_fence_run(&req, &result);
 }
 
-/* Its old holders live on. What they have is dead; what they could open anew is taken from them. */
-static bool can_be_shared_no_more(const SettleData *d)
+/* Its old holders live on. What they have is dead; the name by which they could open it anew is
+ * taken from them. */
+static bool cannot_open_by_name(const SettleData *d)
 {
 	int r = d->manager->withdraw ? d->manager->withdraw(d->host, d->proof)
 				     : withdraw_nodes(d->host, d->proof);
@@ -184,7 +185,7 @@ static int prove_once(SettleData *d)
 		return r;
 	verdict = pml_proof_verdict(d->proof);
 	d->clear = verdict == PML_PROOF_CLEAR ||
-		   (verdict == PML_PROOF_REVOKED && can_be_shared_no_more(d));
+		   (verdict == PML_PROOF_REVOKED && cannot_open_by_name(d));
 	if (d->clear) {
 		d->proved = true;
 		return pml_proof_to_json(d->proof, &d->proof_json);
@@ -478,6 +479,27 @@ static JobNext bind_prepare(Job *job)
 	return JOB_NEXT;
 }
 
+/*
+ * The file behind a descriptor is dead, but its node is not: /proc/self/fd opens the device anew,
+ * by the node's own owner and mode, which are not ours to change. A guest cannot do that; its QEMU,
+ * taken over, could.
+ */
+static void warn_of_descriptors(const SettleData *d)
+{
+	const PmlHolder *h;
+	size_t i;
+
+	if (pml_proof_verdict(d->proof) != PML_PROOF_REVOKED)
+		return;
+	pml_proof_foreach_holder (d->proof, i, h)
+		if (h->n_descriptors > 0)
+			log_full(LOG_WARNING, &(LogFields){.region = pml_region_id(d->host)},
+				"Region %s is bound again while %s (pid %d) keeps a descriptor of it. Its guest cannot reach "
+				"the region, but a program with that process's rights could open the device anew. Destroy that "
+				"domain first where its QEMU is not to be trusted.",
+				pml_region_name(d->host), h->command, (int)h->pid);
+}
+
 static int bind_run(void *userdata)
 {
 	SettleData *d = userdata;
@@ -490,6 +512,7 @@ static int bind_run(void *userdata)
 		return r;
 	if (!d->clear)
 		return 1;
+	warn_of_descriptors(d);
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
 	if (r < 0 || binding == PML_BINDING_DEVICE_DAX || binding == PML_BINDING_BLOCK)
 		return r;

@@ -8,7 +8,10 @@
  * next one: libvirt gives each machine a /dev of its own with a node of its device. Takes that node
  * away from every process that the proof names. EXEC_WORK.
  *
- * 0: none of them can open it by that node again. -EXDEV: one of them uses the host's own /dev,
+ * A descriptor that a process keeps still leads to the node, by /proc/self/fd: that way is not
+ * closed here.
+ *
+ * 0: none of them can open it by that name again. -EXDEV: one of them uses the host's own /dev,
  * whose node stays; other errno: one could not be looked at.
  */
 int withdraw_nodes(const PmlRegion *host, const PmlProof *proof);
