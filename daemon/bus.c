@@ -237,10 +237,14 @@ static int bus_open(Manager *m)
 		return r;
 	/* Who comes to a new connection reads what is there; only what changes from now on is
 	 * signalled. */
-	LIST_FOREACH (region, &m->regions, regions)
+	LIST_FOREACH (region, &m->regions, regions) {
 		region->on_bus = true;
-	LIST_FOREACH (lease, &m->leases, leases)
+		region->changed = false;
+	}
+	LIST_FOREACH (lease, &m->leases, leases) {
 		lease->on_bus = true;
+		lease->changed = false;
+	}
 	return 0;
 }
 

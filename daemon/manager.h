@@ -34,6 +34,18 @@ int op_error(OpError *err, const char *error, const char *format, ...)
  */
 typedef struct Watch Watch;
 
+/*
+ * What the ledger's rows say of a region's bytes, folded. Most regions have no owner and no reason,
+ * and a host may have very many regions: the two are allocated where there is something to say.
+ */
+typedef struct RegionRecord {
+	PmlContent content;
+	PmlUse use;
+	const char *owner;  /* of several: comma-separated; "": nobody's */
+	const char *reason; /* of quarantine or of being kept offline; "" otherwise */
+	char *texts;	    /* where the two lie; NULL: they are constants */
+} RegionRecord;
+
 struct Region {
 	Manager *manager;
 	LIST_ENTRY(Region) regions;
@@ -43,7 +55,7 @@ struct Region {
 			     device go by */
 	PmlExtent extent; /* also while missing */
 	PmlPresence presence;
-	PmlExtentRecord record; /* folded view of the ledger: content, owner, use, reason */
+	RegionRecord record;
 	Lease *lease;		/* the lease that is not released, or NULL */
 	Job *job;		/* or NULL */
 	Watch *watches;

@@ -90,7 +90,7 @@ static void add_lease(Obstacles *o, const Region *region, const Lease *l)
 
 static void add_use(Obstacles *o, const Region *r)
 {
-	const PmlExtentRecord *rec = &r->record;
+	const RegionRecord *rec = &r->record;
 
 	switch (rec->use) {
 	case PML_USE_QUARANTINED:
@@ -123,7 +123,7 @@ static void add_use(Obstacles *o, const Region *r)
 
 static void add_content(Obstacles *o, const Region *r)
 {
-	const PmlExtentRecord *rec = &r->record;
+	const RegionRecord *rec = &r->record;
 
 	switch (rec->content) {
 	case PML_CONTENT_FOREIGN:

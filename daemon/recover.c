@@ -80,7 +80,7 @@ static int recover_lease(Lease *lease, const PmlMark *mark)
 
 int recover_region(Region *region)
 {
-	const PmlExtentRecord *rec = &region->record;
+	const RegionRecord *rec = &region->record;
 
 	/* Bytes that another region's lease covers are its business. */
 	if (region->lease || region->job || op_bytes_are_lent(region))

@@ -84,6 +84,7 @@ Region *region_free(Region *r)
 	sd_event_source_disable_unref(r->retry);
 	pml_region_unref(r->host);
 	pml_region_unref(r->last);
+	free(r->record.texts);
 	free(r->held_by);
 	free(r->intruder);
 	free(r->path);
@@ -93,13 +94,26 @@ Region *region_free(Region *r)
 
 bool region_refold(Region *r)
 {
-	PmlExtentRecord before = r->record;
+	RegionRecord *rec = &r->record;
+	PmlExtentRecord fold;
 
-	pml_extent_records_fold(r->manager->extents, r->manager->n_extents, &r->extent, &r->record);
-	if (before.content == r->record.content && before.use == r->record.use &&
-		strcmp(before.owner, r->record.owner) == 0 &&
-		strcmp(before.reason, r->record.reason) == 0)
+	pml_extent_records_fold(r->manager->extents, r->manager->n_extents, &r->extent, &fold);
+	if (rec->owner && fold.content == rec->content && fold.use == rec->use &&
+		strcmp(fold.owner, rec->owner) == 0 && strcmp(fold.reason, rec->reason) == 0)
 		return false;
+	free(rec->texts);
+	*rec = (RegionRecord){.content = fold.content, .use = fold.use, .owner = "", .reason = ""};
+	if (!fold.owner[0] && !fold.reason[0])
+		return true;
+	if (asprintf(&rec->texts, "%s%c%s", fold.owner, '\0', fold.reason) < 0) {
+		/* Never lent on the account of what could not be kept; the next fold heals it. */
+		rec->texts = NULL;
+		rec->use = PML_USE_QUARANTINED;
+		rec->reason = "out of memory: what the ledger says of it is not known here";
+		return true;
+	}
+	rec->owner = rec->texts;
+	rec->reason = rec->texts + strlen(rec->texts) + 1;
 	return true;
 }
 
@@ -302,9 +316,9 @@ int regions_merge(Manager *m, const PmlInventory *inv)
 	return regions_show_missing(m);
 }
 
-static bool has_past(const PmlExtentRecord *rec)
+static bool has_past(PmlContent content, PmlUse use)
 {
-	return rec->content != PML_CONTENT_FOREIGN || rec->use != PML_USE_FREE;
+	return content != PML_CONTENT_FOREIGN || use != PML_USE_FREE;
 }
 
 static bool region_is_named(const Manager *m, const Region *r)
@@ -398,11 +412,11 @@ int regions_show_missing(Manager *m)
 	for (r = LIST_FIRST(&m->regions); r; r = next) {
 		next = LIST_NEXT(r, regions);
 		if (!r->host && !region_is_named(m, r) &&
-			(!has_past(&r->record) || overlaps_present(m, r)))
+			(!has_past(r->record.content, r->record.use) || overlaps_present(m, r)))
 			region_free(r);
 	}
 	for (size_t i = 0; i < m->n_extents && e >= 0; i++)
-		if (has_past(&m->extents[i]))
+		if (has_past(m->extents[i].content, m->extents[i].use))
 			e = pieces_uncovered(m, &m->extents[i].extent, &pieces);
 	for (size_t i = 0; i < pieces.n && e >= 0; i++) {
 		_cleanup_free_ char *id = NULL;

@@ -130,7 +130,7 @@ static _unused_ void until_free(void)
 static _unused_ void check_invariants(void)
 {
 	const Region *r = region();
-	const PmlExtentRecord *rec = &r->record;
+	const RegionRecord *rec = &r->record;
 	const Lease *l;
 	unsigned n = 0;
 

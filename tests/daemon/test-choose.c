@@ -42,7 +42,7 @@ static Region *add(const char *name, PmlKind kind, uint64_t size_mib, int node)
 	*r = (Region){.manager = &m, .extent = info.extent, .presence = PML_PRESENCE_ONLINE};
 	assert_int_equal(pml_region_new(&info, &r->host), 0);
 	r->last = r->host;
-	r->record.content = PML_CONTENT_BLANK;
+	r->record = (RegionRecord){.content = PML_CONTENT_BLANK, .owner = "", .reason = ""};
 	(void)PML_STRCPY(r->name, name);
 	LIST_INSERT_HEAD(&m.regions, r, regions);
 	n_regions++;
@@ -52,7 +52,7 @@ static Region *add(const char *name, PmlKind kind, uint64_t size_mib, int node)
 static void owned(Region *r, const char *owner)
 {
 	r->record.content = PML_CONTENT_RETAINED;
-	(void)PML_STRCPY(r->record.owner, owner);
+	r->record.owner = owner;
 }
 
 static int teardown(void **state)
