@@ -17,19 +17,20 @@
 #define BACKOFF_MAX_USEC (5 * USEC_PER_SEC)
 
 #define BORROW_USEC (10 * USEC_PER_SEC)
-#define SPARES	    3 /* calls that can begin at once */
+#define SPARES		3 /* calls that can begin at once, while there are calls */
+#define SPARES_AT_REST	1 /* each is a connection that libvirtd pings every 5 s */
 #define REST_USEC                                                                                  \
-	(10 * USEC_PER_SEC) /* since its last call, until one that is watched is replaced */
+	(10 * USEC_PER_SEC) /* since the last call, until those that are not needed are closed */
 #define THREADS 2
 
 /*
  * A connection that is ready for a call. Keepalive is what wakes an idle daemon, so it begins with
  * the first call; libvirt cannot end and begin it again (rpc/virkeepalive.c virKeepAliveStart()),
- * so that a connection with it is replaced when nobody has wanted it for a while.
+ * so that a connection with it is replaced when there has been no call for a while.
  */
 typedef struct Spare {
 	virConnectPtr conn;
-	uint64_t watched_until_usec; /* CLOCK_MONOTONIC; 0: keepalive has not begun */
+	bool watched; /* keepalive has begun */
 } Spare;
 
 struct Virt {
@@ -45,6 +46,7 @@ struct Virt {
 	uint64_t generation; /* counts those */
 	Spare spare[SPARES];
 	size_t n_spare;
+	uint64_t rests_at_usec; /* CLOCK_MONOTONIC: REST_USEC after the newest call */
 	int callbacks[5]; /* of the thread that keeps conn: registrations, -1 for none */
 };
 
@@ -385,26 +387,33 @@ static virConnectPtr take_spare_locked(Virt *v)
 	return v->spare[--v->n_spare].conn;
 }
 
-/* When the first of those that are watched is to be replaced; UINT64_MAX: there is none. */
-static uint64_t next_rest_locked(const Virt *v, size_t *ret)
+static bool at_rest_locked(const Virt *v)
 {
-	uint64_t next = UINT64_MAX;
-
-	for (size_t i = 0; i < v->n_spare; i++)
-		if (v->spare[i].watched_until_usec != 0 && v->spare[i].watched_until_usec < next) {
-			next = v->spare[i].watched_until_usec;
-			*ret = i;
-		}
-	return next;
+	return pml_now_usec(CLOCK_MONOTONIC) >= v->rests_at_usec;
 }
 
-/* One that has rested for long enough; NULL: none. */
+static bool may_add_locked(const Virt *v)
+{
+	return v->n_spare < (at_rest_locked(v) ? SPARES_AT_REST : SPARES);
+}
+
+/* The first that only costs while there are no calls; n_spare: none. */
+static size_t find_costly_locked(const Virt *v)
+{
+	size_t i;
+
+	for (i = 0; i < v->n_spare && !v->spare[i].watched; i++)
+		;
+	return i == v->n_spare && i > SPARES_AT_REST ? 0 : i;
+}
+
+/* One that is to be closed, now that there are no calls; NULL: none. */
 static virConnectPtr take_rested_locked(Virt *v)
 {
+	size_t i = find_costly_locked(v);
 	virConnectPtr conn;
-	size_t i = 0;
 
-	if (next_rest_locked(v, &i) > pml_now_usec(CLOCK_MONOTONIC))
+	if (i == v->n_spare || !at_rest_locked(v))
 		return NULL;
 	conn = v->spare[i].conn;
 	memmove(&v->spare[i], &v->spare[i + 1], (--v->n_spare - i) * sizeof(v->spare[0]));
@@ -451,12 +460,13 @@ static void *keep_events(void *data)
 /* Keeps it if it is of use, else closes it: which can take as long as keepalive does. */
 static void give_spare(Virt *v, virConnectPtr conn, bool watched, uint64_t generation)
 {
-	uint64_t until = watched ? pml_now_usec(CLOCK_MONOTONIC) + REST_USEC : 0;
 	bool alive = virConnectIsAlive(conn) != 0;
 
 	(void)pthread_mutex_lock(&v->lock);
-	if (alive && v->conn && v->generation == generation && !v->stopped && v->n_spare < SPARES) {
-		v->spare[v->n_spare++] = (Spare){.conn = conn, .watched_until_usec = until};
+	if (watched)
+		v->rests_at_usec = pml_now_usec(CLOCK_MONOTONIC) + REST_USEC;
+	if (alive && v->conn && v->generation == generation && !v->stopped && may_add_locked(v)) {
+		v->spare[v->n_spare++] = (Spare){.conn = conn, .watched = watched};
 		conn = NULL;
 		(void)pthread_cond_broadcast(&v->changed);
 	}
@@ -467,16 +477,14 @@ static void give_spare(Virt *v, virConnectPtr conn, bool watched, uint64_t gener
 
 static void wait_for_rest_locked(Virt *v)
 {
-	uint64_t now = pml_now_usec(CLOCK_MONOTONIC), next;
+	uint64_t now = pml_now_usec(CLOCK_MONOTONIC);
 	struct timespec until;
-	size_t i;
 
-	next = next_rest_locked(v, &i);
-	if (next == UINT64_MAX) {
+	if (find_costly_locked(v) == v->n_spare) {
 		(void)pthread_cond_wait(&v->changed, &v->lock);
 		return;
 	}
-	until = from_now(next > now ? next - now : 0);
+	until = from_now(v->rests_at_usec > now ? v->rests_at_usec - now : 0);
 	(void)pthread_cond_timedwait(&v->changed, &v->lock, &until);
 }
 
@@ -487,7 +495,7 @@ static bool spare_wanted(Virt *v, virConnectPtr *ret_rested, uint64_t *ret_gener
 
 	(void)pthread_mutex_lock(&v->lock);
 	while (!(*ret_rested = take_rested_locked(v)) && !v->stopped &&
-		(!v->conn || v->n_spare == SPARES))
+		(!v->conn || !may_add_locked(v)))
 		wait_for_rest_locked(v);
 	*ret_generation = v->generation;
 	wanted = !v->stopped;
@@ -528,6 +536,7 @@ bool virt_borrow(Virt *v, VirtLoan *ret)
 	int r = 0;
 
 	(void)pthread_mutex_lock(&v->lock);
+	v->rests_at_usec = pml_now_usec(CLOCK_MONOTONIC) + REST_USEC;
 	while (v->conn && !v->stopped) {
 		generation = v->generation;
 		conn = take_spare_locked(v);
