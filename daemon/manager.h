@@ -56,8 +56,8 @@ struct Region {
 	PmlExtent extent; /* also while missing */
 	PmlPresence presence;
 	RegionRecord record;
-	Lease *lease;		/* the lease that is not released, or NULL */
-	Job *job;		/* or NULL */
+	Lease *lease; /* the lease that is not released, or NULL */
+	Job *job;     /* or NULL */
 	Watch *watches;
 	char *intruder;	  /* who holds it behind our back, for people; or NULL */
 	bool was_offline; /* was proved or seen unbound while it was kept offline */

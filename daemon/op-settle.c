@@ -479,27 +479,6 @@ static JobNext bind_prepare(Job *job)
 	return JOB_NEXT;
 }
 
-/*
- * The file behind a descriptor is dead, but its node is not: /proc/self/fd opens the device anew,
- * by the node's own owner and mode, which are not ours to change. A guest cannot do that; its QEMU,
- * taken over, could.
- */
-static void warn_of_descriptors(const SettleData *d)
-{
-	const PmlHolder *h;
-	size_t i;
-
-	if (pml_proof_verdict(d->proof) != PML_PROOF_REVOKED)
-		return;
-	pml_proof_foreach_holder (d->proof, i, h)
-		if (h->n_descriptors > 0)
-			log_full(LOG_WARNING, &(LogFields){.region = pml_region_id(d->host)},
-				"Region %s is bound again while %s (pid %d) keeps a descriptor of it. Its guest cannot reach "
-				"the region, but a program with that process's rights could open the device anew. Destroy that "
-				"domain first where its QEMU is not to be trusted.",
-				pml_region_name(d->host), h->command, (int)h->pid);
-}
-
 static int bind_run(void *userdata)
 {
 	SettleData *d = userdata;
@@ -512,7 +491,6 @@ static int bind_run(void *userdata)
 		return r;
 	if (!d->clear)
 		return 1;
-	warn_of_descriptors(d);
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
 	if (r < 0 || binding == PML_BINDING_DEVICE_DAX || binding == PML_BINDING_BLOCK)
 		return r;

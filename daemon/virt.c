@@ -16,9 +16,9 @@
 #define BACKOFF_MIN_USEC (200 * USEC_PER_MSEC)
 #define BACKOFF_MAX_USEC (5 * USEC_PER_SEC)
 
-#define BORROW_USEC (10 * USEC_PER_SEC)
-#define SPARES		3 /* calls that can begin at once, while there are calls */
-#define SPARES_AT_REST	1 /* each is a connection that libvirtd pings every 5 s */
+#define BORROW_USEC    (10 * USEC_PER_SEC)
+#define SPARES	       3 /* calls that can begin at once, while there are calls */
+#define SPARES_AT_REST 1 /* each is a connection that libvirtd pings every 5 s */
 #define REST_USEC                                                                                  \
 	(10 * USEC_PER_SEC) /* since the last call, until those that are not needed are closed */
 #define THREADS 2
@@ -47,7 +47,7 @@ struct Virt {
 	Spare spare[SPARES];
 	size_t n_spare;
 	uint64_t rests_at_usec; /* CLOCK_MONOTONIC: REST_USEC after the newest call */
-	int callbacks[5]; /* of the thread that keeps conn: registrations, -1 for none */
+	int callbacks[5];	/* of the thread that keeps conn: registrations, -1 for none */
 };
 
 static int loop_error;

@@ -2,13 +2,18 @@
 
 /* The node of a region in the /dev that a machine has of its own, on real mount namespaces. */
 
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,42 +24,117 @@
 #include "withdraw.h"
 
 /* What stands in the region's place has the number of /dev/full. */
-#define NUMBER makedev(1, 7)
+#define NUMBER	       makedev(1, 7)
+#define OF_THE_MACHINE 64055
 
-static bool make_dev(dev_t number)
+/* Who keeps a descriptor of the node: what it can do to get at it again. */
+typedef enum Keeper {
+	KEEPS_NONE,
+	KEEPS_AS_USER, /* the node's owner, as QEMU is where libvirt gives it a user of its own */
+	KEEPS_AS_ROOT, /* without capabilities, as QEMU is where libvirt's configuration says root
+			*/
+} Keeper;
+
+static bool make_dev(dev_t number, uid_t owner)
 {
 	return unshare(CLONE_NEWNS) == 0 &&
 	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
 	       mount("tmpfs", "/dev", "tmpfs", 0, NULL) == 0 &&
-	       mknod("/dev/full", S_IFCHR | 0660, number) == 0;
+	       mknod("/dev/full", S_IFCHR | 0660, number) == 0 &&
+	       chown("/dev/full", owner, owner) == 0;
+}
+
+static bool give_up(Keeper keeper)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {};
+
+	if (keeper == KEEPS_AS_USER)
+		return setgroups(0, NULL) == 0 && setgid(OF_THE_MACHINE) == 0 &&
+		       setuid(OF_THE_MACHINE) == 0;
+	return syscall(SYS_capset, &header, none) == 0;
+}
+
+/* 'y': it has opened the node behind its descriptor anew, by what it may do to the node. */
+static char try_again(int fd)
+{
+	char path[64];
+	int again;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	(void)chmod(path, 0666);
+	again = open(path, O_RDWR | O_CLOEXEC);
+	if (again >= 0)
+		close(again);
+	return again >= 0 ? 'y' : 'n';
+}
+
+/* Answers each byte that comes, in a process of its own. */
+static _Noreturn void keep(Keeper keeper, int channel)
+{
+	int fd = keeper == KEEPS_NONE ? -1 : open("/dev/full", O_PATH | O_CLOEXEC);
+	bool good = keeper == KEEPS_NONE || (fd >= 0 && give_up(keeper));
+	char byte = good ? 'y' : 'n';
+
+	do {
+		if (write(channel, &byte, 1) != 1)
+			break;
+		if (read(channel, &byte, 1) != 1)
+			break;
+		byte = try_again(fd);
+	} while (true);
+	_exit(0);
+}
+
+static int channel = -1;
+
+static char answer(void)
+{
+	char byte = 0;
+
+	assert_int_equal(read(channel, &byte, 1), 1);
+	return byte;
+}
+
+static bool opens_again(void)
+{
+	assert_int_equal(write(channel, "?", 1), 1);
+	return answer() == 'y';
 }
 
 /* 0: it could not have a /dev of its own. own: it is to have one, with this number behind the name.
  */
-static pid_t start(bool own, dev_t number)
+static pid_t start_keeper(bool own, dev_t number, Keeper keeper)
 {
-	int ready[2];
-	char byte = 0;
+	int pair[2];
 	pid_t pid;
 
-	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		close(pair[0]);
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		byte = !own || make_dev(number) ? 'y' : 'n';
-		(void)!write(ready[1], &byte, 1);
-		for (;;)
-			(void)pause();
+		if (own && !make_dev(number, keeper == KEEPS_AS_USER ? OF_THE_MACHINE : 0)) {
+			(void)!write(pair[1], "n", 1);
+			_exit(0);
+		}
+		keep(keeper, pair[1]);
 	}
-	assert_int_equal(read(ready[0], &byte, 1), 1);
-	close(ready[0]);
-	close(ready[1]);
-	if (byte == 'y')
+	close(pair[1]);
+	if (channel >= 0)
+		close(channel);
+	channel = pair[0];
+	if (answer() == 'y')
 		return pid;
 	(void)kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
 	return 0;
+}
+
+static pid_t start(bool own, dev_t number)
+{
+	return start_keeper(own, number, KEEPS_NONE);
 }
 
 static int withdraw(pid_t pid)
@@ -123,6 +203,50 @@ static void test_own_dev(void **state)
 	end(other);
 }
 
+static void test_descriptor(Keeper keeper)
+{
+	pid_t pid = start_keeper(true, NUMBER, keeper);
+
+	if (pid == 0) {
+		print_message("no mount namespace can be made here\n");
+		skip();
+	}
+	assert_true(opens_again());
+	assert_int_equal(withdraw(pid), 0);
+	assert_false(opens_again());
+	assert_int_equal(withdraw(pid), 0);
+	assert_false(opens_again());
+	end(pid);
+}
+
+static void test_descriptor_of_user(void **state)
+{
+	test_descriptor(KEEPS_AS_USER);
+}
+
+static void test_descriptor_of_root(void **state)
+{
+	test_descriptor(KEEPS_AS_ROOT);
+}
+
+/* The name is gone already, as after an attempt that was cut short. */
+static void test_descriptor_without_name(void **state)
+{
+	pid_t pid = start_keeper(true, NUMBER, KEEPS_AS_USER);
+	char path[64];
+
+	if (pid == 0) {
+		print_message("no mount namespace can be made here\n");
+		skip();
+	}
+	(void)snprintf(path, sizeof(path), "/proc/%d/root/dev/full", (int)pid);
+	assert_int_equal(unlink(path), 0);
+	assert_true(opens_again());
+	assert_int_equal(withdraw(pid), 0);
+	assert_false(opens_again());
+	end(pid);
+}
+
 static void test_shared_dev(void **state)
 {
 	pid_t pid = start(false, NUMBER);
@@ -138,6 +262,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_own_dev),
+		cmocka_unit_test(test_descriptor_of_user),
+		cmocka_unit_test(test_descriptor_of_root),
+		cmocka_unit_test(test_descriptor_without_name),
 		cmocka_unit_test(test_shared_dev),
 	};
 

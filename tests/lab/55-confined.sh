@@ -42,7 +42,7 @@ try "signal a process of another user" kill -0 "$(pidof dbus-daemon)"
 try "load a module" modprobe dummy
 try "mount" mount -t tmpfs none /run/pmemlease
 try "unshare" unshare --user true
-try "give a file away" chown 1 /run/pmemlease/probe
+try "give the host's files away" chown 1 /etc/hostname /root /usr/bin/true /proc/sys/kernel/sysrq /sys/kernel/profiling
 PROBE
 systemctl daemon-reload
 dax=$(lab-region 64M)
@@ -55,7 +55,7 @@ for what in "read /proc/1/maps" "read a page map" "write to sysfs" freeze "open 
 done
 for what in "open /dev/mem" "open /dev/kvm" "make a node for /dev/mem" "write to /etc" "write to /usr" "write to /proc/sys" "press SysRq" \
 	"write to /sys/kernel" "see what is in /root" "use another network than lo" "open an internet socket" \
-	"load a module" mount unshare "give a file away"; do
+	"load a module" mount unshare "give the host's files away"; do
 	succeeds "it cannot $what" grep -qx "cannot $what" <<<"$probed"
 done
 
@@ -67,6 +67,8 @@ if [ -d /sys/kernel/security/apparmor ]; then
 	is "$(cat "/proc/$pid/attr/current")" "pmemleased (enforce)" "the daemon is confined"
 	succeeds "a program in its profile reads /proc" aa-exec -p pmemleased -- /bin/cat /proc/1/maps
 	like "$(aa-exec -p pmemleased -- /bin/cat /etc/shadow 2>&1)" "denied" "and no other files, as root"
+	touch /root/probe
+	like "$(aa-exec -p pmemleased -- /bin/chown 1 /root/probe 2>&1)" "denied" "and gives none of root's away"
 	if wait_for 30 journalctl -q --grep 'apparmor="DENIED".*/etc/shadow' >/dev/null; then
 		ok "what is denied is logged"
 	else

@@ -54,6 +54,16 @@ fails "another binding" [ "$(cat "/sys/bus/dax/devices/$dax/generation")" = "$ge
 is "$(verdict)" revoked "the proof names who is left, and that it has no access"
 like "$(pmemlease proof "$dax" 2>&1)" "revoke" "the recorded proof has the rung"
 fails "its machine cannot open the device again" nsenter -t "$(qemu_pid g1)" -m test -e "/dev/$dax"
+# owner_of_node PID: who may open the node behind its descriptor anew, of a device that is called /dev/daxX.Y there
+owner_of_node()
+{
+	local fd
+
+	for fd in "/proc/$1/fd"/*; do
+		[[ $(readlink "$fd") != /dev/dax* ]] || stat -L -c %u:%g:%a "$fd"
+	done
+}
+is "$(owner_of_node "$(qemu_pid g1)" | sort -u)" 4294967294:4294967294:0 "nor by the descriptor that it keeps"
 
 like "$(refusal pmemlease lease "$dax" g2)" "holds the data of $g1" "another tenant is refused while the first one's data is there"
 succeeds "scrubbed, while the first guest runs" pmemlease scrub "$dax" --discard="$g1"
