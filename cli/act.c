@@ -57,6 +57,12 @@ static int lease_message(sd_bus *bus, const Options *o, char *const *args, sd_bu
 		r = append_option(*ret, "on-end", o->on_end);
 	if (r >= 0)
 		r = append_option(*ret, "after-fence", o->after_fence);
+	if (r >= 0)
+		r = append_option(*ret, "drain", o->drain);
+	if (r >= 0)
+		r = append_option(*ret, "on-refusal", o->on_refusal);
+	if (r >= 0 && o->given & OPT_DEADLINE)
+		r = sd_bus_message_append(*ret, "{sv}", "deadline", "t", o->deadline_usec);
 	if (r >= 0 && o->persistent)
 		r = sd_bus_message_append(*ret, "{sv}", "persistent", "b", 1);
 	if (r >= 0)

@@ -109,6 +109,10 @@ static int evict_message(sd_bus *bus, const Options *o, const char *object, sd_b
 		r = sd_bus_message_append(*ret, "{sv}", "keep-offline", "b", 1);
 	if (r >= 0 && o->after_fence)
 		r = sd_bus_message_append(*ret, "{sv}", "after-fence", "s", o->after_fence);
+	if (r >= 0 && o->drain)
+		r = sd_bus_message_append(*ret, "{sv}", "drain", "s", o->drain);
+	if (r >= 0 && o->on_refusal)
+		r = sd_bus_message_append(*ret, "{sv}", "on-refusal", "s", o->on_refusal);
 	return r < 0 ? r : sd_bus_message_close_container(*ret);
 }
 

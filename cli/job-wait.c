@@ -387,6 +387,8 @@ struct json_object *job_outcome_to_json(const JobOutcome *j)
 
 	json_add_u64(doc, "id", j->id);
 	json_add_string(doc, "result", j->result);
+	json_add_string(doc, "error", j->error);
+	json_add_string(doc, "message", j->message);
 	json_add_u64(doc, "elapsed_usec", j->elapsed_usec);
 	for (size_t i = 0; i < j->n_phases; i++) {
 		struct json_object *phase = json_object_new_object();

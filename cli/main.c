@@ -24,12 +24,13 @@ static const Verb verbs[] = {
 	{"monitor", "", 0, 0, OPT_BYTES, verb_monitor, "what happens from now on, until Ctrl-C"},
 	{"lease", "REGION|--size=SIZE DOMAIN", 1, 2,
 		OPT_CHOOSE | OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_PERSISTENT |
-			OPT_ALLOW_DESTROY | OPT_NO_WAIT,
+			OPT_ALLOW_DESTROY | OPT_DRAIN | OPT_DEADLINE | OPT_NO_WAIT,
 		verb_lease, "lend a region to a running domain"},
 	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_NO_WAIT | OPT_BYTES, verb_release,
 		"the tenant gives it back"},
 	{"evict", "REGION", 1, 1,
-		OPT_DEADLINE | OPT_KEEP_OFFLINE | OPT_AFTER_FENCE | OPT_NO_WAIT | OPT_BYTES,
+		OPT_DEADLINE | OPT_KEEP_OFFLINE | OPT_AFTER_FENCE | OPT_DRAIN | OPT_NO_WAIT |
+			OPT_BYTES,
 		verb_evict, "take it back: ask, then force, then prove"},
 	{"revoke", "REGION|LEASE", 1, 1, OPT_NO_WAIT | OPT_BYTES, verb_revoke,
 		"take it back at once"},
@@ -62,6 +63,8 @@ enum {
 	ARG_SIZE,
 	ARG_NODE,
 	ARG_KIND,
+	ARG_DRAIN,
+	ARG_ON_REFUSAL,
 	ARG_NO_WAIT,
 	ARG_BYTES,
 	ARG_NO_ASK_PASSWORD,
@@ -73,6 +76,8 @@ static const struct option long_options[] = {
 	{"on-end", required_argument, NULL, ARG_ON_END},
 	{"after-fence", required_argument, NULL, ARG_AFTER_FENCE},
 	{"deadline", required_argument, NULL, ARG_DEADLINE},
+	{"drain", required_argument, NULL, ARG_DRAIN},
+	{"on-refusal", required_argument, NULL, ARG_ON_REFUSAL},
 	{"persistent", no_argument, NULL, ARG_PERSISTENT},
 	{"keep-offline", no_argument, NULL, ARG_KEEP_OFFLINE},
 	{"allow-destroy", no_argument, NULL, ARG_ALLOW_DESTROY},
@@ -105,6 +110,7 @@ static const struct {
 	{OPT_KEEP_OFFLINE, "--keep-offline"},
 	{OPT_PERSISTENT, "--persistent"},
 	{OPT_ALLOW_DESTROY, "--allow-destroy"},
+	{OPT_DRAIN, "--drain or --on-refusal"},
 	{OPT_CHOOSE, "--size, --node or --kind"},
 	{OPT_DISCARD, "--discard"},
 	{OPT_REASON, "--reason"},
@@ -137,8 +143,11 @@ static void help(void)
 	     "  --persistent             lease: the next start of the domain has it, too\n"
 	     "  --allow-destroy          lease: taking it back may destroy the domain; a block device\n"
 	     "                           wants that\n"
-	     "  --deadline=SPAN          evict, release: how long the guest has: 0, 500ms, 5s,\n"
-	     "                           2min, 1h (the configuration's, 30s)\n"
+	     "  --deadline=SPAN          lease, evict, release: how long the guest has: 0, 500ms, 5s,\n"
+	     "                           2min, 1h, infinity (the configuration's, 30s)\n"
+	     "  --drain=ask|force|never  lease, evict: ask the guest to let go, force at once, or\n"
+	     "                           wait without asking (ask)\n"
+	     "  --on-refusal=force|keep  lease, evict: what becomes of a guest that says no (force)\n"
 	     "  --keep-offline           evict: leave it unbound until readmit\n"
 	     "  --discard=OWNER          scrub: whose data is destroyed\n"
 	     "  --reason=TEXT            lift-quarantine: why it is safe; recorded\n"
@@ -164,6 +173,8 @@ static int usage_error(const char *message, const char *what)
 
 static const char *const on_end_words[] = {"keep", "scrub", NULL};
 static const char *const after_fence_words[] = {"keep", "pause", "destroy", NULL};
+static const char *const drain_words[] = {"ask", "force", "never", NULL};
+static const char *const on_refusal_words[] = {"force", "keep", NULL};
 static const char *const kind_words[] = {"devdax", "bdev", "sysram", NULL};
 
 static int parse_choice(
@@ -183,11 +194,16 @@ static int parse_choice(
 
 static int parse_deadline(Options *o, const char *value)
 {
-	int r = parse_span(value, &o->deadline_usec);
+	int r;
 
+	if (strcmp(value, "infinity") == 0) {
+		o->deadline_usec = PML_DEADLINE_INFINITY;
+		return 0;
+	}
+	r = parse_span(value, &o->deadline_usec);
 	if (r == 0)
 		return 0;
-	say(stderr, "pmemlease: \"%s\" is %s: write 0, 500ms, 5s, 2min or 1h.\n", value,
+	say(stderr, "pmemlease: \"%s\" is %s: write 0, 500ms, 5s, 2min, 1h or infinity.\n", value,
 		r == -ERANGE ? "too long a deadline" : "no deadline");
 	return EXIT_USAGE;
 }
@@ -237,6 +253,12 @@ static int parse_option(Options *o, int c)
 	case ARG_AFTER_FENCE:
 		o->given |= OPT_AFTER_FENCE;
 		return parse_choice("--after-fence", optarg, after_fence_words, &o->after_fence);
+	case ARG_DRAIN:
+		o->given |= OPT_DRAIN;
+		return parse_choice("--drain", optarg, drain_words, &o->drain);
+	case ARG_ON_REFUSAL:
+		o->given |= OPT_DRAIN;
+		return parse_choice("--on-refusal", optarg, on_refusal_words, &o->on_refusal);
 	case ARG_DEADLINE:
 		o->given |= OPT_DEADLINE;
 		return parse_deadline(o, optarg);

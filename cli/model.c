@@ -121,7 +121,16 @@ static int read_variant(sd_bus_message *m, const Field *f, void *into)
 	}
 }
 
-/* Policy is a dictionary of its own: on-end and after-fence. */
+static char **policy_word(LeaseInfo *l, const char *key)
+{
+	return strcmp(key, "on-end") == 0	 ? &l->on_end
+	       : strcmp(key, "after-fence") == 0 ? &l->after_fence
+	       : strcmp(key, "drain") == 0	 ? &l->drain
+	       : strcmp(key, "on-refusal") == 0	 ? &l->on_refusal
+						 : NULL;
+}
+
+/* Policy is a dictionary of its own. */
 static int read_policy(sd_bus_message *m, LeaseInfo *l)
 {
 	const char *key, *value;
@@ -135,10 +144,12 @@ static int read_policy(sd_bus_message *m, LeaseInfo *l)
 		r = sd_bus_message_read(m, "s", &key);
 		if (r < 0)
 			return r;
-		if (strcmp(key, "on-end") == 0 || strcmp(key, "after-fence") == 0) {
+		if (policy_word(l, key)) {
 			r = sd_bus_message_read(m, "v", "s", &value);
 			if (r >= 0)
-				r = set_string(*key == 'o' ? &l->on_end : &l->after_fence, value);
+				r = set_string(policy_word(l, key), value);
+		} else if (strcmp(key, "deadline") == 0) {
+			r = sd_bus_message_read(m, "v", "t", &l->grace_usec);
 		} else {
 			r = sd_bus_message_skip(m, "v");
 		}
@@ -210,12 +221,18 @@ static ExitCode load_object(sd_bus *bus, const Options *o, const char *object,
 
 static ExitCode load_lease(sd_bus *bus, const Options *o, LeaseInfo *l, bool *ret_gone)
 {
-	ExitCode code = load_object(bus, o, l->object, PML_IF_LEASE, lease_fields,
-		ELEMENTSOF(lease_fields), l, l, ret_gone);
+	static const char *const words[] = {"on-end", "after-fence", "drain", "on-refusal"};
+	ExitCode code;
 
-	if (code == EXIT_DONE && ((!l->on_end && set_string(&l->on_end, "") < 0) ||
-					 (!l->after_fence && set_string(&l->after_fence, "") < 0)))
-		return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
+	l->grace_usec = PML_DEADLINE_DEFAULT;
+	code = load_object(bus, o, l->object, PML_IF_LEASE, lease_fields, ELEMENTSOF(lease_fields),
+		l, l, ret_gone);
+	for (size_t i = 0; code == EXIT_DONE && i < ELEMENTSOF(words); i++) {
+		char **word = policy_word(l, words[i]);
+
+		if (!*word && set_string(word, "") < 0)
+			return report_errno(o, -ENOMEM, "Cannot read the daemon's answer");
+	}
 	return code;
 }
 
@@ -523,6 +540,8 @@ void lease_info_clear(LeaseInfo *l)
 	free(l->region_name);
 	free(l->on_end);
 	free(l->after_fence);
+	free(l->drain);
+	free(l->on_refusal);
 	*l = (LeaseInfo){};
 }
 

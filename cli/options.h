@@ -37,6 +37,7 @@ typedef enum OptionBit {
 	OPT_PERSISTENT = 1 << 10,
 	OPT_ALLOW_DESTROY = 1 << 11,
 	OPT_CHOOSE = 1 << 12, /* --size, --node, --kind */
+	OPT_DRAIN = 1 << 13,  /* --drain, --on-refusal */
 } OptionBit;
 
 typedef struct Options {
@@ -52,6 +53,8 @@ typedef struct Options {
 	const char *owner;
 	const char *on_end;
 	const char *after_fence;
+	const char *drain;
+	const char *on_refusal;
 	const char *discard;
 	const char *reason;
 	const char *kind;

@@ -101,6 +101,8 @@ void show_eviction(FILE *f, const Options *o, const Eviction *e)
 		say(f, " in %s.\n", format_span(span, e->job->elapsed_usec));
 	}
 	show_phases(f, e->job);
+	if (strcmp(e->job->result, "done") == 0 && e->job->message && *e->job->message)
+		say(f, "%18s: %s\n", "Asked", e->job->message);
 	if (e->proof) {
 		say(f, "%18s: %s\n", "Fenced by", json_get_str(e->proof, "rung"));
 		show_proof_summary(f, e->proof);

@@ -19,6 +19,13 @@ struct json_object *lease_to_json(const LeaseInfo *l)
 	json_add_string(j, "state", l->state);
 	json_add_string(policy, "on_end", l->on_end);
 	json_add_string(policy, "after_fence", l->after_fence);
+	json_add_string(policy, "drain", l->drain);
+	json_add_string(policy, "on_refusal", l->on_refusal);
+	/* null: none of its own, or none at all; "drain" tells what is done then */
+	if (l->grace_usec == PML_DEADLINE_DEFAULT)
+		json_object_object_add(policy, "deadline_usec", NULL);
+	else
+		json_add_u64(policy, "deadline_usec", l->grace_usec);
 	json_object_object_add(j, "policy", policy);
 	json_add_u64(j, "deadline_usec", l->deadline_usec);
 	json_add_u64(j, "since_usec", l->since_usec);

@@ -103,13 +103,19 @@ static void lines(FILE *f, const char *key, char *const *values)
 
 static void show_region_lease(FILE *f, const LeaseInfo *l)
 {
-	char since[FORMAT_MAX];
+	char since[FORMAT_MAX], span[FORMAT_MAX], grace[FORMAT_MAX + 16] = "";
 
 	say(f, "%14s: %s, to domain %s (%s)\n", "Lease", l->state, l->domain_name, l->domain);
 	line(f, "Lease id", l->id);
 	line(f, "Since", format_time(since, l->since_usec));
 	line(f, "Device", l->alias);
 	say(f, "%14s: on end %s, after a fence %s\n", "Policy", l->on_end, l->after_fence);
+	if (l->grace_usec == PML_DEADLINE_INFINITY)
+		(void)snprintf(grace, sizeof(grace), ", without a deadline");
+	else if (l->grace_usec != PML_DEADLINE_DEFAULT)
+		(void)snprintf(
+			grace, sizeof(grace), ", within %s", format_span(span, l->grace_usec));
+	say(f, "%14s: %s, on a refusal %s%s\n", "Drain", l->drain, l->on_refusal, grace);
 	lines(f, "Warnings", l->warnings);
 }
 

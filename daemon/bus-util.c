@@ -69,8 +69,10 @@ int bus_check_text(
 
 static int read_option(sd_bus_message *call, const BusOption *o, sd_bus_error *error)
 {
-	static const char *const types[] = {
-		[BUS_OPTION_STRING] = "s", [BUS_OPTION_BOOL] = "b", [BUS_OPTION_INT] = "i"};
+	static const char *const types[] = {[BUS_OPTION_STRING] = "s",
+		[BUS_OPTION_BOOL] = "b",
+		[BUS_OPTION_INT] = "i",
+		[BUS_OPTION_UINT64] = "t"};
 	const char *want = types[o->type], *have;
 	char kind;
 	int r, b;
@@ -91,6 +93,8 @@ static int read_option(sd_bus_message *call, const BusOption *o, sd_bus_error *e
 		return r;
 	case BUS_OPTION_INT:
 		return sd_bus_message_read(call, "v", "i", o->value);
+	case BUS_OPTION_UINT64:
+		return sd_bus_message_read(call, "v", "t", o->value);
 	}
 	return -EINVAL;
 }
@@ -141,6 +145,26 @@ int bus_parse_after_fence(const char *s, PmlAfterFence *ret, sd_bus_error *error
 	if ((int)v < 0)
 		return bus_error(
 			error, PML_ERROR_INVALID, "after-fence is keep, pause or destroy.");
+	*ret = v;
+	return 0;
+}
+
+int bus_parse_drain(const char *s, PmlDrain *ret, sd_bus_error *error)
+{
+	PmlDrain v = pml_drain_from_string(s);
+
+	if ((int)v < 0)
+		return bus_error(error, PML_ERROR_INVALID, "drain is ask, force or never.");
+	*ret = v;
+	return 0;
+}
+
+int bus_parse_on_refusal(const char *s, PmlOnRefusal *ret, sd_bus_error *error)
+{
+	PmlOnRefusal v = pml_on_refusal_from_string(s);
+
+	if ((int)v < 0)
+		return bus_error(error, PML_ERROR_INVALID, "on-refusal is force or keep.");
 	*ret = v;
 	return 0;
 }

@@ -44,11 +44,16 @@ int bus_op_error(sd_bus_error *error, int r, const OpError *err); /* of a starte
 int bus_check_text(
 	sd_bus_error *error, const char *what, const char *s, size_t max, bool may_be_empty);
 
-typedef enum BusOptionType { BUS_OPTION_STRING, BUS_OPTION_BOOL, BUS_OPTION_INT } BusOptionType;
+typedef enum BusOptionType {
+	BUS_OPTION_STRING,
+	BUS_OPTION_BOOL,
+	BUS_OPTION_INT,
+	BUS_OPTION_UINT64,
+} BusOptionType;
 typedef struct BusOption {
 	const char *key;
 	BusOptionType type;
-	void *value; /* const char **, bool *, int32_t * */
+	void *value; /* const char **, bool *, int32_t *, uint64_t * */
 } BusOption;
 /* Reads a{sv}; refuses unknown keys, repeated keys and wrong types by name. options ends with a
  * NULL key. */
@@ -56,6 +61,8 @@ int bus_read_options(sd_bus_message *call, const BusOption *options, sd_bus_erro
 
 int bus_parse_on_end(const char *s, PmlOnEnd *ret, sd_bus_error *error);
 int bus_parse_after_fence(const char *s, PmlAfterFence *ret, sd_bus_error *error);
+int bus_parse_drain(const char *s, PmlDrain *ret, sd_bus_error *error);
+int bus_parse_on_refusal(const char *s, PmlOnRefusal *ret, sd_bus_error *error);
 
 Region *bus_region_of(Manager *m, const char *path);
 Lease *bus_lease_of(Manager *m, const char *path);

@@ -35,6 +35,8 @@ void config_defaults(Config *c)
 		.libvirt_uri = "qemu:///system",
 		.on_end = PML_ON_END_KEEP,
 		.after_fence = PML_AFTER_FENCE_KEEP,
+		.drain = PML_DRAIN_ASK,
+		.on_refusal = PML_ON_REFUSAL_FORCE,
 		.deadline_usec = 30 * USEC_PER_SEC,
 		.deadline_max_usec = 24ULL * 3600 * USEC_PER_SEC,
 		.freeze_timeout_usec = USEC_PER_SEC,
@@ -159,6 +161,26 @@ static int set_after_fence(Config *c, const Key *key, const char *value, char **
 	return 0;
 }
 
+static int set_drain(Config *c, const Key *key, const char *value, char **ret_why)
+{
+	PmlDrain v = pml_drain_from_string(value);
+
+	if ((int)v < 0)
+		return refuse(ret_why, "%s= is ask, force or never, not %s.", key->name, value);
+	*(PmlDrain *)field(c, key) = v;
+	return 0;
+}
+
+static int set_on_refusal(Config *c, const Key *key, const char *value, char **ret_why)
+{
+	PmlOnRefusal v = pml_on_refusal_from_string(value);
+
+	if ((int)v < 0)
+		return refuse(ret_why, "%s= is force or keep, not %s.", key->name, value);
+	*(PmlOnRefusal *)field(c, key) = v;
+	return 0;
+}
+
 static int set_log_level(Config *c, const Key *key, const char *value, char **ret_why)
 {
 	bool debug = pml_streq(value, "debug");
@@ -244,6 +266,8 @@ static const Key keys[] = {
 	{"Regions", "BlockDevices", set_devices, AT(block_devices)},
 	{"Lease", "OnEnd", set_on_end, AT(on_end)},
 	{"Lease", "AfterFence", set_after_fence, AT(after_fence)},
+	{"Lease", "Drain", set_drain, AT(drain)},
+	{"Lease", "OnRefusal", set_on_refusal, AT(on_refusal)},
 	{"Evict", "Deadline", set_span, AT(deadline_usec), 0, CONFIG_DEADLINE_MAX},
 	{"Evict", "DeadlineMax", set_span, AT(deadline_max_usec), USEC_PER_SEC,
 		CONFIG_DEADLINE_MAX},

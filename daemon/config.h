@@ -42,6 +42,8 @@ typedef struct Config {
 	bool debug;
 	PmlOnEnd on_end;	      /* of a lease that names none: keep */
 	PmlAfterFence after_fence;    /* likewise: pause */
+	PmlDrain drain;		      /* likewise: ask */
+	PmlOnRefusal on_refusal;      /* likewise: force */
 	uint64_t deadline_usec;	      /* 30 s: of an evict or release that names none */
 	uint64_t deadline_max_usec;   /* 1 day: a longer one is refused */
 	uint64_t freeze_timeout_usec; /* 1 s */

@@ -22,7 +22,11 @@
 int evict_mark_run(void *userdata)
 {
 	EvictData *d = userdata;
-	PmlMark mark = {.state = PML_LEASE_FENCING, .frozen = true};
+	PmlMark mark = {
+		.state = PML_LEASE_FENCING,
+		.frozen = !d->released,
+		.released = d->released,
+	};
 	int r;
 
 	d->ran = true;
@@ -101,7 +105,8 @@ int evict_fence_run(void *userdata)
 	req = (PmlFenceRequest){
 		.region = d->host,
 		.dax = d->manager->dax,
-		.machine_cgroup = cgroup,
+		/* A guest that has let go touches nothing of it, and runs on. */
+		.machine_cgroup = d->released ? NULL : cgroup,
 		.machine_pidfd = pidfd,
 		.ask_timeout_usec = d->asked ? ASK_DESTROY_USEC : 0,
 		.revoke_timeout_usec = d->proof_timeout_usec,
@@ -109,6 +114,7 @@ int evict_fence_run(void *userdata)
 	};
 	d->fence_r = pml_fence_run(&req, &d->fence);
 	d->vmm_gone = d->vmm_gone || d->fence.destroyed;
+	lie_begin(d);
 	return d->fence_r;
 }
 
@@ -154,7 +160,11 @@ int evict_prove_run(void *userdata)
 {
 	EvictData *d = userdata;
 	uint64_t now = pml_now_usec(CLOCK_MONOTONIC), end = now + d->proof_timeout_usec;
-	PmlMark mark = {.state = PML_LEASE_STUCK, .frozen = d->fence.frozen};
+	PmlMark mark = {
+		.state = PML_LEASE_STUCK,
+		.frozen = d->fence.frozen,
+		.released = d->released,
+	};
 	int r = -ENODEV;
 
 	d->ran = true;
@@ -176,6 +186,7 @@ int evict_prove_run(void *userdata)
 	/* Invariant 3: a proof that cannot be written down is none. */
 	d->proved = d->proved && d->proof_json;
 
+	lie_look(d);
 	/* An attach that was still going on when the fence began has got hold of a dead device. */
 	if (d->leased && d->rec.vmm_pid == 0 && d->proof)
 		take_machine(d, d->proof);

@@ -5,6 +5,7 @@
  * main thread. */
 
 #include "manager.h"
+#include "ops.h"
 
 typedef struct EvictData {
 	Manager *manager;
@@ -20,11 +21,18 @@ typedef struct EvictData {
 	bool keep_offline;
 	uint64_t deadline_usec;	   /* CLOCK_BOOTTIME */
 	PmlAfterFence after_fence; /* or _INVALID: the lease's own */
+	DrainPolicy how;	   /* likewise; grace_usec is not looked at */
+	PmlLeaseRecord before;	   /* the policy that a cancelled eviction leaves, with id[0] */
 	char reason[PML_REASON_MAX];
 	sd_event_source *timer; /* the record's back-off */
 	uint64_t retry_usec;
-	unsigned telling; /* writes that nobody waits for until the record */
-	bool past_drain;  /* the deadline passed, or the guest has let go */
+	unsigned telling;      /* writes that nobody waits for until the record */
+	bool past_drain;       /* the deadline passed, or the guest has let go */
+	struct Ask *ask;       /* the guest is being asked: ask.c; or NULL */
+	bool asked_guest;      /* … or was */
+	bool kept;	       /* it refused, and keeps its memory by its policy */
+	char answer_error[64]; /* what came of asking, where it did not let go: PML_ERROR_… or "" */
+	char answer[512];
 	bool cancel_written;
 	bool undone; /* nothing was lent yet: nothing to fence */
 
@@ -35,7 +43,12 @@ typedef struct EvictData {
 	PmlRegion *host;    /* NULL: never seen by this daemon */
 	uint64_t freeze_timeout_usec;
 	uint64_t proof_timeout_usec;
-	bool ran; /* the step's run was reached: an executor may be out of threads */
+	bool ran;	      /* the step's run was reached: an executor may be out of threads */
+	bool released;	      /* its guest has let go: nothing is frozen or paused */
+	bool lied;	      /* … it said, and still touches it */
+	bool watched;	      /* these are known: */
+	uint64_t fenced_usec; /* CLOCK_MONOTONIC */
+	int64_t faults;	      /* of the machine, that had failed when the fence was done */
 	PmlFenceResult fence;
 	int fence_r;
 	PmlProof *proof;
@@ -44,6 +57,14 @@ typedef struct EvictData {
 	bool asked; /* libvirt is asked to destroy the domain */
 	bool vmm_gone;
 } EvictData;
+
+/* Main thread: the job waits for its deadline, and may wait for another one. */
+bool evict_waits(const Job *job);
+int evict_arm_deadline(Job *job);
+
+/* lie.c, in the fence's threads: right behind the fence, and behind the proof. */
+void lie_begin(EvictData *d);
+void lie_look(EvictData *d);
 
 /* The steps' run functions: in a thread of EXEC_FENCE, without the ledger, libvirt or the bus. */
 int evict_mark_run(void *data);

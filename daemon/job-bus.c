@@ -69,14 +69,14 @@ void job_bus_emit_changed(Job *job)
 void job_bus_removed(Job *job, const char *result)
 {
 	sd_bus *bus = job->manager->bus;
-	bool success = strcmp(result, "done") == 0;
+	bool tells = strcmp(result, "done") != 0 || job->noted;
 
 	if (!bus || !job->path)
 		return;
 	announce_now(job->manager);
 	(void)sd_bus_emit_signal(bus, PML_BUS_PATH, PML_IF_MANAGER, "JobRemoved", "toosss", job->id,
-		job->path, job_subject(job), result, success ? "" : job->error,
-		success ? "" : job->message);
+		job->path, job_subject(job), result, tells ? job->error : "",
+		tells ? job->message : "");
 	(void)sd_bus_emit_interfaces_removed(bus, job->path, PML_IF_JOB, NULL);
 }
 

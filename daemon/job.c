@@ -340,15 +340,30 @@ void job_set_progress(Job *job, const char *phase, double progress)
 	job_bus_changed(job);
 }
 
+static void set_message(Job *job, const char *error, const char *format, va_list ap)
+{
+	(void)snprintf(job->error, sizeof(job->error), "%s", error);
+	(void)vsnprintf(job->message, sizeof(job->message), format, ap);
+	pml_make_printable(job->message);
+}
+
 void job_set_error(Job *job, const char *error, const char *format, ...)
 {
 	va_list ap;
 
-	(void)snprintf(job->error, sizeof(job->error), "%s", error);
 	va_start(ap, format);
-	(void)vsnprintf(job->message, sizeof(job->message), format, ap);
-	pml_make_printable(job->message);
+	set_message(job, error, format, ap);
 	va_end(ap);
+}
+
+void job_set_note(Job *job, const char *error, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	set_message(job, error, format, ap);
+	va_end(ap);
+	job->noted = true;
 }
 
 void job_set_ledger_error(Job *job, int r, const char *why)

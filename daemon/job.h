@@ -71,6 +71,7 @@ struct Job {
 	char phase[64];	 /* for people: "waiting for the guest" */
 	char error[64];	 /* PML_ERROR_… or "" */
 	char message[2048];
+	bool noted;		/* done, and error and message tell something of it */
 	const char *message_id; /* of the failure in the journal; NULL: PML_MESSAGE_JOB_FAILED */
 	uint32_t uid;		/* who asked */
 	Job *next;
@@ -114,4 +115,7 @@ void job_print_steps(FILE *f);
 void job_set_progress(Job *job, const char *phase, double progress);
 /* Records the named error that the job ends with; a sentence that says what to do. */
 void job_set_error(Job *job, const char *error, const char *format, ...)
+	__attribute__((__format__(printf, 3, 4)));
+/* What is told of a job that is done; error may be "". It is no failure. */
+void job_set_note(Job *job, const char *error, const char *format, ...)
 	__attribute__((__format__(printf, 3, 4)));

@@ -11,9 +11,12 @@
 
 static int append_policy(sd_bus_message *reply, const Lease *l)
 {
-	return sd_bus_message_append(reply, "a{sv}", 2, "on-end", "s",
+	return sd_bus_message_append(reply, "a{sv}", 5, "on-end", "s",
 		pml_on_end_to_string(l->record.on_end), "after-fence", "s",
-		pml_after_fence_to_string(l->record.after_fence));
+		pml_after_fence_to_string(l->record.after_fence), "drain", "s",
+		pml_drain_to_string(l->record.drain), "on-refusal", "s",
+		pml_on_refusal_to_string(l->record.on_refusal), "deadline", "t",
+		l->record.grace_usec);
 }
 
 /* The proof itself names processes, and is not for everybody: Region.GetProof has it. */
@@ -185,14 +188,19 @@ int lease_bus_revoke(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 
 int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
 {
-	const char *on_end = NULL, *after_fence = NULL;
+	const char *on_end = NULL, *after_fence = NULL, *drain = NULL, *on_refusal = NULL;
+	uint64_t grace_usec;
 	const BusOption options[] = {
 		{"on-end", BUS_OPTION_STRING, &on_end},
 		{"after-fence", BUS_OPTION_STRING, &after_fence},
+		{"drain", BUS_OPTION_STRING, &drain},
+		{"on-refusal", BUS_OPTION_STRING, &on_refusal},
+		{"deadline", BUS_OPTION_UINT64, &grace_usec},
 		{},
 	};
 	Lease *l = find(m, call, error);
 	PmlLeaseRecord rec;
+	OpError err = {};
 	char actor[64];
 	PmlTxn *txn;
 	int r;
@@ -200,13 +208,22 @@ int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 	if (!l)
 		return -ENOENT;
 	rec = l->record;
+	grace_usec = rec.grace_usec;
 	r = bus_read_options(call, options, error);
 	if (r >= 0 && on_end)
 		r = bus_parse_on_end(on_end, &rec.on_end, error);
 	if (r >= 0 && after_fence)
 		r = bus_parse_after_fence(after_fence, &rec.after_fence, error);
+	if (r >= 0 && drain)
+		r = bus_parse_drain(drain, &rec.drain, error);
+	if (r >= 0 && on_refusal)
+		r = bus_parse_on_refusal(on_refusal, &rec.on_refusal, error);
 	if (r < 0)
 		return r;
+	r = op_deadline_check(m, grace_usec, &err);
+	if (r != 0)
+		return bus_op_error(error, r, &err);
+	rec.grace_usec = grace_usec;
 	if (region_is_block(l->region) && rec.after_fence != PML_AFTER_FENCE_DESTROY)
 		return bus_error(error, PML_ERROR_NO_FENCE,
 			"A block device is taken back by destroying its domain, and in no other way.");

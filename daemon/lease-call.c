@@ -12,12 +12,13 @@
 
 /* What both may be told beside the domain. Strings are the message's. */
 typedef struct LeaseOptions {
-	const char *owner, *on_end, *after_fence, *consent, *kind;
+	const char *owner, *on_end, *after_fence, *consent, *kind, *drain, *on_refusal;
 	bool persistent;
 	int32_t node;
 	/* As read from the strings. */
 	PmlOnEnd on_end_policy;
 	PmlAfterFence after_fence_policy;
+	DrainPolicy drain_policy;
 	PmlKind of_kind;
 } LeaseOptions;
 
@@ -34,6 +35,10 @@ static int options_check(LeaseOptions *o, sd_bus_error *error)
 		r = bus_parse_on_end(o->on_end, &o->on_end_policy, error);
 	if (r >= 0 && o->after_fence)
 		r = bus_parse_after_fence(o->after_fence, &o->after_fence_policy, error);
+	if (r >= 0 && o->drain)
+		r = bus_parse_drain(o->drain, &o->drain_policy.drain, error);
+	if (r >= 0 && o->on_refusal)
+		r = bus_parse_on_refusal(o->on_refusal, &o->drain_policy.on_refusal, error);
 	/* A start by itself is of the domain's own data: nobody is there to be asked for another's.
 	 */
 	if (r >= 0 && o->persistent && o->owner)
@@ -62,6 +67,7 @@ static int options_read(
 		.node = -1,
 		.on_end_policy = m->config.on_end,
 		.after_fence_policy = m->config.after_fence,
+		.drain_policy = {m->config.drain, m->config.on_refusal, PML_DEADLINE_DEFAULT},
 		.of_kind = _PML_KIND_INVALID,
 	};
 	const BusOption options[] = {
@@ -69,6 +75,9 @@ static int options_read(
 		{"owner", BUS_OPTION_STRING, &o.owner},
 		{"on-end", BUS_OPTION_STRING, &o.on_end},
 		{"after-fence", BUS_OPTION_STRING, &o.after_fence},
+		{"drain", BUS_OPTION_STRING, &o.drain},
+		{"on-refusal", BUS_OPTION_STRING, &o.on_refusal},
+		{"deadline", BUS_OPTION_UINT64, &o.drain_policy.grace_usec},
 		{"consent", BUS_OPTION_STRING, &o.consent},
 		{chosen ? "kind" : NULL, BUS_OPTION_STRING, &o.kind},
 		{"node", BUS_OPTION_INT, &o.node},
@@ -96,10 +105,14 @@ static int lease_begin(Manager *m, sd_bus_message *call, uint32_t uid, Region *r
 	if (o->persistent && region->host && pml_region_kind(region->host) == PML_KIND_BDEV)
 		return bus_error(error, PML_ERROR_NO_FENCE,
 			"A block device is not leased for the next start, too: leave persistent out.");
+	r = op_deadline_check(m, o->drain_policy.grace_usec, &err);
+	if (r != 0)
+		return bus_op_error(error, r, &err);
 	r = op_lease_start(m, region, domain, o->owner, o->on_end_policy, o->after_fence_policy,
 		o->consent != NULL, uid, &lease, &job, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);
+	op_lease_drain(job, &o->drain_policy);
 	if (o->persistent)
 		op_lease_persist(job);
 	return sd_bus_reply_method_return(call, "oo", lease->path, job->path);

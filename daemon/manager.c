@@ -83,6 +83,7 @@ Manager *manager_free(Manager *m)
 	grants_free_all(m);
 	behind_stop(m);
 	persist_free_all(m, busy);
+	ask_free_all(m, busy);
 	deprived_free_all(m);
 	uevent_stop(m);
 	sd_event_source_disable_unref(m->read_again);

@@ -130,6 +130,8 @@ struct Manager {
 	int (*scan)(PmlInventory **ret);
 	/* Replaced by tests: how a proof is made; NULL: pml_proof_collect(). */
 	int (*prove)(const PmlProofRequest *req, PmlProof **ret);
+	/* Replaced by tests: page faults of a machine that failed so far; NULL: lie.c. */
+	int (*failed_faults)(const PmlLeaseRecord *rec, int64_t *ret);
 	/* Replaced by tests: how old holders are kept from the next binding; NULL:
 	 * withdraw_nodes(). */
 	int (*withdraw)(const PmlRegion *host, const PmlProof *proof);
@@ -166,6 +168,7 @@ struct Manager {
 	char *managed;		    /* the list for libvirt's hook, as it was written last */
 	unsigned background;	    /* looks and calls under way that are no job's */
 	struct Undefine *undefines; /* definitions that libvirt has yet to change: persist.c */
+	struct Ask *asks;	    /* guests that are being asked: ask.c */
 	struct Behind *behind;
 	struct Deprived *deprived; /* machines that go on without their memory: deprived.c */
 	struct Grant *grants;	   /* machines that wait to be started: grant.c */

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "evict.h"
+#include "lease-job.h"
 #include "log.h"
 #include "ops-internal.h"
 #include "util.h"
@@ -36,6 +37,8 @@ static EvictData *evict_data_new(Manager *m)
 		return NULL;
 	d->manager = m;
 	d->after_fence = _PML_AFTER_FENCE_INVALID;
+	d->how.drain = _PML_DRAIN_INVALID;
+	d->how.on_refusal = _PML_ON_REFUSAL_INVALID;
 	return d;
 }
 
@@ -91,7 +94,8 @@ static void on_shortened(void *data, int r, const char *why)
  * that nobody's deadline is silently put off.
  */
 static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline,
-	PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err)
+	PmlAfterFence after_fence, PmlOnRefusal on_refusal, uint32_t uid, Job **ret_job,
+	OpError *err)
 {
 	Job *job = region->job;
 	EvictData *d = job->data;
@@ -108,8 +112,11 @@ static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline
 	if (deadline_usec >= d->deadline_usec) {
 		uint64_t now = pml_now_usec(CLOCK_BOOTTIME);
 
-		(void)op_span(
-			span, sizeof(span), d->deadline_usec > now ? d->deadline_usec - now : 0);
+		if (d->deadline_usec == PML_DEADLINE_INFINITY)
+			(void)PML_STRCPY(span, "all the time there is");
+		else
+			(void)op_span(span, sizeof(span),
+				d->deadline_usec > now ? d->deadline_usec - now : 0);
 		return op_error(err, PML_ERROR_BUSY,
 			"Region %s is being taken back already (job %" PRIu64
 			", %s left). Give an earlier deadline to hurry "
@@ -120,12 +127,16 @@ static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline
 	d->keep_offline = d->keep_offline || keep_offline;
 	if ((int)after_fence >= 0)
 		d->after_fence = after_fence;
+	if ((int)on_refusal >= 0)
+		d->how.on_refusal = on_refusal;
 	if (lease && d->accepted) {
 		rec = lease->record;
 		rec.deadline_usec = deadline_usec;
 		rec.keep_offline = d->keep_offline;
 		if ((int)after_fence >= 0)
 			rec.after_fence = after_fence;
+		if ((int)on_refusal >= 0)
+			rec.on_refusal = on_refusal;
 		txn = op_txn_new(uid);
 		r = txn ? pml_txn_lease_update(txn, &rec) : -ENOMEM;
 		if (r >= 0)
@@ -133,8 +144,7 @@ static int evict_again(Region *region, uint64_t deadline_usec, bool keep_offline
 		pml_txn_free(txn);
 	}
 	/* A timer that cannot be moved bounds nothing. */
-	if (lease && lease->deadline &&
-		sd_event_source_set_time(lease->deadline, deadline_usec) < 0)
+	if (lease && evict_waits(job) && evict_arm_deadline(job) < 0)
 		hurry(job);
 	*ret_job = job;
 	return 0;
@@ -179,21 +189,56 @@ static int refuse(Region *region, OpError *err)
 	return 0;
 }
 
+int op_deadline_check(const Manager *m, uint64_t deadline_usec, OpError *err)
+{
+	if (deadline_usec <= m->config.deadline_max_usec || deadline_usec == PML_DEADLINE_DEFAULT ||
+		deadline_usec == PML_DEADLINE_INFINITY)
+		return 0;
+	return op_error(err, PML_ERROR_INVALID,
+		"A deadline is at most %llu s from now. Give a shorter one, or infinity.",
+		(unsigned long long)(m->config.deadline_max_usec / USEC_PER_SEC));
+}
+
+/* On CLOCK_BOOTTIME. What was named counts, then the lease, then the configuration. */
+static uint64_t deadline_of(
+	const Manager *m, const Region *region, const DrainPolicy *drain, uint64_t deadline_usec)
+{
+	const PmlLeaseRecord *rec = region->lease ? &region->lease->record : NULL;
+	PmlDrain how = (int)drain->drain >= 0 || !rec ? drain->drain : rec->drain;
+
+	if (how == PML_DRAIN_FORCE)
+		deadline_usec = 0;
+	if (deadline_usec == PML_DEADLINE_DEFAULT && rec)
+		deadline_usec = rec->grace_usec;
+	if (deadline_usec == PML_DEADLINE_DEFAULT)
+		deadline_usec = m->config.deadline_usec;
+	if (deadline_usec == PML_DEADLINE_INFINITY)
+		return deadline_usec;
+	return pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
+}
+
 int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,
 	bool keep_offline, PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err)
+{
+	static const DrainPolicy lease_s_own = {_PML_DRAIN_INVALID, _PML_ON_REFUSAL_INVALID, 0};
+
+	return op_evict_start_with(m, region, kind, deadline_usec, keep_offline, after_fence,
+		&lease_s_own, uid, ret_job, err);
+}
+
+int op_evict_start_with(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,
+	bool keep_offline, PmlAfterFence after_fence, const DrainPolicy *drain, uint32_t uid,
+	Job **ret_job, OpError *err)
 {
 	bool release = pml_streq(kind, "release");
 	uint64_t deadline;
 	EvictData *d;
 	int r;
 
-	if (deadline_usec == PML_DEADLINE_DEFAULT)
-		deadline_usec = m->config.deadline_usec;
-	if (deadline_usec > m->config.deadline_max_usec)
-		return op_error(err, PML_ERROR_INVALID,
-			"A deadline is at most %llu s from now. Give a shorter one.",
-			(unsigned long long)(m->config.deadline_max_usec / USEC_PER_SEC));
-	deadline = pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
+	r = op_deadline_check(m, deadline_usec, err);
+	if (r != 0)
+		return r;
+	deadline = deadline_of(m, region, drain, deadline_usec);
 
 	if (release && !region->lease)
 		return op_error(err, PML_ERROR_NO_SUCH_LEASE,
@@ -206,7 +251,8 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 			"way. Leave the wish to pause it out.",
 			region_label(region));
 	if (is_evict(region->job))
-		return evict_again(region, deadline, keep_offline, after_fence, uid, ret_job, err);
+		return evict_again(region, deadline, keep_offline, after_fence, drain->on_refusal,
+			uid, ret_job, err);
 	r = refuse(region, err);
 	if (r != 0)
 		return r;
@@ -221,6 +267,7 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 	d->deadline_usec = deadline;
 	d->keep_offline = keep_offline;
 	d->after_fence = after_fence;
+	d->how = *drain;
 	(void)snprintf(d->reason, sizeof(d->reason), "kept offline: evicted by uid %u", uid);
 	r = start(region, release ? &op_release_kind : &op_evict_kind, uid, d, ret_job);
 	if (r == -EDQUOT)
@@ -279,9 +326,19 @@ int evict_force(Region *region, const char *why)
 	return start(region, &op_evict_kind, 0, d, NULL);
 }
 
+int evict_released(Region *region, const char *why)
+{
+	int r = evict_force(region, why);
+
+	if (r == 0 && is_evict(region->job))
+		((EvictData *)region->job->data)->released = true;
+	return r;
+}
+
 int evict_continue(Lease *lease)
 {
 	EvictData *d = evict_data_new(lease->manager);
+	int r;
 
 	if (!d)
 		return -ENOMEM;
@@ -290,7 +347,11 @@ int evict_continue(Lease *lease)
 	d->keep_offline = lease->record.keep_offline;
 	d->deadline_usec = lease->record.deadline_usec;
 	(void)snprintf(d->reason, sizeof(d->reason), "kept offline: evicted");
-	return start(lease->region, &op_evict_kind, 0, d, NULL);
+	r = start(lease->region, &op_evict_kind, 0, d, NULL);
+	/* Without a deadline, its machine's end is all that there is to wait for. */
+	if (r == 0 && lease->record.vmm_pid > 0)
+		lease_watch_vmm(lease);
+	return r;
 }
 
 int evict_continue_unleased(Region *region)

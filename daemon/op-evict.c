@@ -6,6 +6,7 @@
  * ledger, libvirt or the bus.
  */
 
+#include "ask.h"
 #include "deprived.h"
 #include "evict.h"
 #include "log.h"
@@ -50,6 +51,10 @@ static void take_wishes(const EvictData *d, PmlLeaseRecord *rec)
 	rec->keep_offline = rec->keep_offline || d->keep_offline;
 	if ((int)d->after_fence >= 0)
 		rec->after_fence = d->after_fence;
+	if ((int)d->how.drain >= 0)
+		rec->drain = d->how.drain;
+	if ((int)d->how.on_refusal >= 0)
+		rec->on_refusal = d->how.on_refusal;
 }
 
 /* --- takeover: a lease job is in the middle of a write --- */
@@ -98,6 +103,7 @@ static int accept_txn(Job *job, PmlTxn *txn)
 			r = pml_txn_use_step(txn, region->id, &rec.extent, PML_USE_EV_EVICT, NULL);
 		return r;
 	}
+	d->before = rec;
 	rec.deadline_usec = d->deadline_usec;
 	(void)PML_STRCPY(rec.boot_id, job->manager->boot_id);
 	take_wishes(d, &rec);
@@ -178,13 +184,22 @@ static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static int arm_deadline(Job *job)
+bool evict_waits(const Job *job)
+{
+	const char *step = job->kind->steps[job->step].name;
+
+	return pml_streq(step, "drain") || pml_streq(step, "cancel");
+}
+
+int evict_arm_deadline(Job *job)
 {
 	EvictData *d = job->data;
 	Lease *lease = job->lease;
 
 	sd_event_source_disable_unref(lease->deadline);
 	lease->deadline = NULL;
+	if (d->deadline_usec == PML_DEADLINE_INFINITY)
+		return 0;
 	return sd_event_add_time(job->manager->event, &lease->deadline, CLOCK_BOOTTIME,
 		d->deadline_usec, 1, on_deadline, job);
 }
@@ -199,18 +214,23 @@ static void disarm_deadline(Job *job)
 
 static JobNext drain_prepare(Job *job)
 {
+	const EvictData *d = job->data;
+
 	if (drain_over(job)) {
 		job->skip = true;
 		job_set_next(job, "mark");
 		return JOB_NEXT;
 	}
 	/* No timer, no bound: fence now. */
-	if (arm_deadline(job) < 0) {
+	if (evict_arm_deadline(job) < 0) {
 		job->skip = true;
 		job_set_next(job, "mark");
 		return JOB_NEXT;
 	}
-	job_set_progress(job, "waiting for the guest", 0);
+	/* Before a restart, or a cancellation that failed, it may have got further. */
+	if (!d->ask)
+		job_set_progress(job, "waiting for the guest", job->progress);
+	ask_begin(job);
 	return JOB_WAIT;
 }
 
@@ -220,6 +240,7 @@ static JobNext drain_done(Job *job, int r)
 		disarm_deadline(job);
 		job_set_next(job, "mark");
 	}
+	ask_end(job);
 	return JOB_NEXT;
 }
 
@@ -237,7 +258,7 @@ static void on_cancel_written(void *userdata, int r, const char *why)
 		log_warning(
 			"The cancellation of an eviction could not be recorded (%s); it goes on.",
 			why ? why : strerror(r < 0 ? -r : EIO));
-		job->cancelled = false;
+		job->cancelled = d->kept = false;
 	}
 	job_resume(job);
 }
@@ -251,8 +272,15 @@ static JobNext cancel_prepare(Job *job)
 
 	rec.deadline_usec = 0;
 	rec.keep_offline = false;
+	if (d->before.id[0]) {
+		rec.after_fence = d->before.after_fence;
+		rec.drain = d->before.drain;
+		rec.on_refusal = d->before.on_refusal;
+	}
 	txn = op_txn_new_job(job, d->own);
-	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_DRAIN_CANCELLED, NULL) : -ENOMEM;
+	r = txn ? pml_txn_lease_step(
+			  txn, &rec, PML_LEASE_EV_DRAIN_CANCELLED, d->kept ? d->answer : NULL)
+		: -ENOMEM;
 	if (r >= 0)
 		r = pml_txn_use_step(
 			txn, job->region->id, &rec.extent, PML_USE_EV_EVICT_CANCELLED, NULL);
@@ -264,7 +292,7 @@ static JobNext cancel_prepare(Job *job)
 	}
 	pml_txn_free(txn);
 	if (r < 0) {
-		job->cancelled = false;
+		job->cancelled = d->kept = false;
 		return JOB_NEXT;
 	}
 	return JOB_WAIT;
@@ -276,9 +304,16 @@ static JobNext cancel_done(Job *job, int r)
 
 	if (d->cancel_written && !d->past_drain) {
 		disarm_deadline(job);
-		job_set_error(job, PML_ERROR_CANCELLED,
-			"The eviction was cancelled; domain %s keeps region %s. Nothing was taken.",
-			job->lease->record.domain_name, region_label(job->region));
+		if (d->kept)
+			job_set_error(job, PML_ERROR_GUEST_REFUSED,
+				"The guest of domain %s refuses: %s. It keeps region %s, as its lease says; --on-refusal=force "
+				"takes it by force.",
+				job->lease->record.domain_name, d->answer,
+				region_label(job->region));
+		else
+			job_set_error(job, PML_ERROR_CANCELLED,
+				"The eviction was cancelled; domain %s keeps region %s. Nothing was taken.",
+				job->lease->record.domain_name, region_label(job->region));
 		return JOB_FAIL;
 	}
 	job_set_next(job, drain_over(job) ? "mark" : "drain");
@@ -313,6 +348,7 @@ static void on_told(void *userdata, int r, const char *why)
 /* What leads from the disk's state to `fencing`. */
 static int fence_txn(Job *job, PmlTxn *txn, PmlLeaseRecord *rec)
 {
+	const char *asked = ask_summary(job->data);
 	Region *region = job->region;
 	int r = 0;
 
@@ -320,7 +356,7 @@ static int fence_txn(Job *job, PmlTxn *txn, PmlLeaseRecord *rec)
 	case PML_LEASE_ATTACHING:
 	case PML_LEASE_ACTIVE:
 	case PML_LEASE_DRAINING:
-		r = pml_txn_lease_step(txn, rec, PML_LEASE_EV_FENCE, NULL);
+		r = pml_txn_lease_step(txn, rec, PML_LEASE_EV_FENCE, asked);
 		rec->state = PML_LEASE_FENCING;
 		break;
 	case PML_LEASE_RESERVED:
@@ -348,7 +384,7 @@ static void tell_ledger(Job *job)
 	 * to date. */
 	if (d->telling > 0 || rec.state == PML_LEASE_FENCING)
 		return;
-	rec.frozen = true;
+	rec.frozen = !d->released;
 	txn = op_txn_new_job(job, d->own);
 	r = txn ? fence_txn(job, txn, &rec) : -ENOMEM;
 	if (r >= 0) {
@@ -413,6 +449,9 @@ static void ask_destroy(Job *job)
 		return;
 	if (d->rec.vmm_pid == 0 && !lease_attach_outstanding(job->region))
 		return;
+	/* It has ended, and may have been started again without the region. */
+	if (d->rec.vmm_pid > 0 && !op_process_alive(d->rec.vmm_pid, d->rec.vmm_start))
+		return;
 	d->asked = after_fence_destroy(job->manager, &d->rec) >= 0;
 }
 
@@ -467,7 +506,9 @@ static JobNext pause_prepare(Job *job)
 	bool runs_on = d->fence.level == PML_FENCE_REVOKE && d->fence_r == 0 && !d->fence.frozen &&
 		       d->rec.after_fence == PML_AFTER_FENCE_KEEP;
 
-	if (d->leased && !runs_on && ((d->rec.vmm_pid > 0 && !d->vmm_gone) || d->fence.frozen)) {
+	if (d->leased && !runs_on &&
+		((d->rec.vmm_pid > 0 && !d->vmm_gone && (!d->released || d->lied)) ||
+			d->fence.frozen)) {
 		r = after_fence_begin(job->manager, &d->rec, d->fence.frozen);
 		if (r < 0)
 			log_error("Domain %s cannot be paused: %s.", d->rec.domain_name,
@@ -611,8 +652,10 @@ static JobNext record_done(Job *job, int r)
 		deprived_add(job->lease);
 	}
 	after_fence_poke(job->manager);
-	if (d->proved)
+	if (d->proved) {
+		ask_note(job);
 		return JOB_DONE;
+	}
 	stuck_reason(d, reason, sizeof(reason));
 	job_set_error(job, PML_ERROR_STUCK,
 		"Region %s was fenced, but nobody could prove it (%s). It is quarantined and proved again at the end of every "
@@ -628,6 +671,7 @@ static void evict_finished(Job *job, bool success)
 	Lease *lease = region->lease;
 
 	disarm_deadline(job);
+	ask_end(job);
 	if (success && !d->own && !d->undone && job->lease)
 		persist_remove(region, &job->lease->record);
 	/* The disk refused to accept: a lease half made has lost its job to this one, and must not

@@ -71,6 +71,9 @@ int lease_fill_record(LeaseData *d, const Manager *m, const Region *region, cons
 	rec->state = PML_LEASE_RESERVED;
 	rec->creator_uid = uid;
 	rec->since_usec = pml_now_usec(CLOCK_REALTIME);
+	rec->drain = m->config.drain;
+	rec->on_refusal = m->config.on_refusal;
+	rec->grace_usec = PML_DEADLINE_DEFAULT;
 
 	(void)PML_STRCPY(d->mem.alias, rec->alias);
 	r = PML_STRCPY(d->mem.path, pml_region_path(region->host));
@@ -78,6 +81,16 @@ int lease_fill_record(LeaseData *d, const Manager *m, const Region *region, cons
 	d->mem.align_bytes = pml_region_align_bytes(region->host);
 	d->mem.block = pml_region_kind(region->host) == PML_KIND_BDEV;
 	return r;
+}
+
+void op_lease_drain(Job *job, const DrainPolicy *policy)
+{
+	LeaseData *d = job->data;
+
+	d->rec.drain = policy->drain;
+	d->rec.on_refusal = policy->on_refusal;
+	d->rec.grace_usec = policy->grace_usec;
+	job->lease->record = d->rec;
 }
 
 void op_lease_persist(Job *job)

@@ -111,6 +111,8 @@ void persist_remove(const Region *region, const PmlLeaseRecord *rec);
 /* Takes the region back now, without asking the ledger or the guest: the domain ended, the device
  * was found unbound, a lease failed. */
 int evict_force(Region *region, const char *why);
+/* After a restart: the same of a region whose guest had let go: nothing of it is frozen. */
+int evict_released(Region *region, const char *why);
 /* After a restart: the deadline on the disk runs on. */
 int evict_continue(Lease *lease);
 /* After a restart: an eviction of a region without a lease goes on. */

@@ -15,10 +15,23 @@
 
 #include "manager.h"
 
+/* How a lease is drained, where an eviction does not say it. */
+typedef struct DrainPolicy {
+	PmlDrain drain;		 /* or _INVALID: as the lease has it */
+	PmlOnRefusal on_refusal; /* likewise */
+	uint64_t grace_usec;	 /* of a lease; PML_DEADLINE_DEFAULT, PML_DEADLINE_INFINITY */
+} DrainPolicy;
+
+/* Before the loop turns: what the lease that this job makes has in the place of the
+ * configuration's. */
+void op_lease_drain(Job *job, const DrainPolicy *policy);
+/* Is it a span that may be asked for: 0, or 1 with the error. */
+int op_deadline_check(const Manager *m, uint64_t deadline_usec, OpError *err);
 /* Before the loop turns: the lease that this job makes is to be in the domain's definition, too. */
 void op_lease_persist(Job *job);
 /* At the daemon's end. busy: calls still run in threads, and keep what they were given. */
 void persist_free_all(Manager *m, bool busy);
+void ask_free_all(Manager *m, bool busy);
 
 /* owner NULL: the domain's UUID. *ret_lease is in memory and on the bus at once, on the disk after
  * the step `reserve`. may_destroy: the consent to the rung `destroy`, which a block device wants;
@@ -28,12 +41,18 @@ int op_lease_start(Manager *m, Region *region, const char *domain, const char *o
 	Lease **ret_lease, Job **ret_job, OpError *err);
 
 /*
- * kind: "evict" or "release". deadline_usec counts from now, 0 fences at once. after_fence: < 0
+ * kind: "evict" or "release". deadline_usec counts from now, 0 fences at once; DEFAULT is the
+ * lease's own, or else the configuration's; INFINITY waits for the guest, or for a later eviction
+ * that hurries this one. after_fence: < 0
  * leaves the lease's own policy
  * (_PML_AFTER_FENCE_INVALID).
  */
 int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,
 	bool keep_offline, PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err);
+/* As above; drain: what the caller says of it, _INVALID where he leaves it to the lease. */
+int op_evict_start_with(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,
+	bool keep_offline, PmlAfterFence after_fence, const DrainPolicy *drain, uint32_t uid,
+	Job **ret_job, OpError *err);
 int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid,
 	Job **ret_job, OpError *err);
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err);

@@ -22,8 +22,11 @@ static const PmlMark *mark_of(const PmlMark *marks, size_t n, const char *lease_
 
 /* An eviction ran past its deadline: it is run again from the fence on, which changes nothing where
  * it was done. */
-static int fence_again(Lease *lease, const char *why)
+static int fence_again(Lease *lease, const PmlMark *mark, const char *why)
 {
+	const PmlLeaseRecord *rec = &lease->record;
+	bool released = mark ? mark->released : rec->state == PML_LEASE_FENCING && !rec->frozen;
+
 	if (!lease->region->host && !pml_streq(lease->record.boot_id, lease->manager->boot_id)) {
 		log_full(LOG_WARNING,
 			&(LogFields){.lease = lease->record.id, .region = lease->region->id},
@@ -31,7 +34,7 @@ static int fence_again(Lease *lease, const char *why)
 			region_label(lease->region));
 		return 0;
 	}
-	return evict_force(lease->region, why);
+	return released ? evict_released(lease->region, why) : evict_force(lease->region, why);
 }
 
 static int recover_lease(Lease *lease, const PmlMark *mark)
@@ -49,21 +52,21 @@ static int recover_lease(Lease *lease, const PmlMark *mark)
 	case PML_LEASE_ACTIVE:
 		if (mark)
 			return fence_again(
-				lease, "its fence was begun before the daemon restarted");
+				lease, mark, "its fence was begun before the daemon restarted");
 		if (!same_boot)
-			return fence_again(lease, "the host has restarted");
+			return fence_again(lease, mark, "the host has restarted");
 		/* A dead mapping looks like a live one, and no event will tell of it again. */
 		if (lease->region->presence != PML_PRESENCE_ONLINE)
-			return fence_again(lease, unbound_meanwhile);
+			return fence_again(lease, mark, unbound_meanwhile);
 		return recover_lease_start(lease);
 	case PML_LEASE_DRAINING:
 		if (mark || !same_boot)
-			return fence_again(lease, "its deadline has passed");
+			return fence_again(lease, mark, "its deadline has passed");
 		if (lease->region->presence != PML_PRESENCE_ONLINE)
-			return fence_again(lease, unbound_meanwhile);
+			return fence_again(lease, mark, unbound_meanwhile);
 		return evict_continue(lease);
 	case PML_LEASE_FENCING:
-		return fence_again(lease, "its fence was begun before the daemon restarted");
+		return fence_again(lease, mark, "its fence was begun before the daemon restarted");
 	case PML_LEASE_FENCED:
 	case PML_LEASE_STUCK:
 		if (rec->frozen && same_boot && after_fence_begin(m, rec, true) < 0)

@@ -5,9 +5,15 @@
  * beginning to its end.
  */
 
+#include <libvirt/libvirt-qemu.h>
+
+#include "agent.h"
 #include "util.h"
 #include "virt-internal.h"
 #include "virt-xml.h"
+
+/* How long an agent has for a command; what it does takes none of it. */
+#define AGENT_TIMEOUT_SEC 5
 
 /* One call on one domain. Its parts go in reverse order; all may be missing. */
 typedef struct Call {
@@ -365,6 +371,114 @@ static int virt_pinned(
 	return r;
 }
 
+/* --- asking the guest --- */
+
+static int agent_command(Call *c, const char *command, char **ret_answer, char **ret_why)
+{
+	char *answer;
+
+	if (!command)
+		return -ENOMEM;
+	answer = virDomainQemuAgentCommand(c->dom, command, AGENT_TIMEOUT_SEC, 0);
+	if (!answer)
+		return call_error(c, ret_why);
+	*ret_answer = answer;
+	return 0;
+}
+
+/*
+ * A command of the agent was refused, by libvirt or by the agent: what does that mean? libvirt's
+ * code is the same for an agent that is not there and one that hangs, and its sentence is for
+ * people. So the agent is asked whether it may run programs at all.
+ */
+static int agent_failed(Call *c, char **why, char **ret_why)
+{
+	_cleanup_free_ char *answer = NULL, *why_not = NULL;
+	bool enabled = true;
+	int r;
+
+	r = agent_command(c, "{\"execute\":\"guest-info\"}", &answer, &why_not);
+	if (r == VIRT_UNAVAILABLE || r == VIRT_NO_DOMAIN || r < 0) {
+		*ret_why = TAKE_PTR(why_not);
+		return r;
+	}
+	if (r != 0)
+		return outcome(VIRT_AGENT_SILENT, ret_why, "The guest's agent does not answer: %s",
+			*why ? *why : "");
+	if (agent_read_enabled(answer, "guest-exec", &enabled) == 0 && !enabled)
+		return outcome(VIRT_AGENT_BLOCKED, ret_why,
+			"The guest's agent may not run programs: allow guest-exec and guest-exec-status in its "
+			"configuration (qemu-ga.conf, allow-rpcs or block-rpcs).");
+	return outcome(VIRT_NO_AGENT, ret_why,
+		"The guest's agent could not run " AGENT_PROGRAM
+		" (install pmemlease's guest package there): %s",
+		*why ? *why : "");
+}
+
+static int release_begin(Call *c, const VirtMemory *mem, uint64_t timeout_usec,
+	VirtRelease *release, char **why, char **ret_why)
+{
+	_cleanup_free_ char *command = NULL, *answer = NULL;
+	_cleanup_(xmlp) char *xml = NULL;
+	AgentDevice device;
+	int r;
+
+	r = call_xml(c, &xml, ret_why);
+	if (r != 0)
+		return r;
+	r = virt_xml_agent(xml, mem, &device);
+	if (r == -ENOENT)
+		return outcome(VIRT_REFUSED, ret_why, "The machine does not have the memory.");
+	if (r < 0)
+		return r == -EBADMSG ? unreadable(ret_why) : r;
+	if (!device.channel)
+		return outcome(VIRT_NO_AGENT, ret_why,
+			"The machine has no channel for a guest agent: add <channel type='unix'>"
+			"<target type='virtio' name='org.qemu.guest_agent.0'/></channel>.");
+	if (!device.connected)
+		return outcome(VIRT_NO_AGENT, ret_why,
+			"No agent runs in the guest: install and start qemu-guest-agent there.");
+	command = agent_exec_command(&device, timeout_usec);
+	r = agent_command(c, command, &answer, why);
+	if (r == 0 && agent_read_exec(answer, &release->pid) < 0)
+		r = outcome(VIRT_REFUSED, ret_why, "The guest's agent answers what it should not.");
+	return r;
+}
+
+static int release_look(Call *c, VirtRelease *release, char **why, char **ret_why)
+{
+	_cleanup_free_ char *command = agent_status_command(release->pid), *answer = NULL;
+	int r = agent_command(c, command, &answer, why);
+
+	if (r == 0 && agent_read_status(answer, release) < 0)
+		r = outcome(VIRT_REFUSED, ret_why, "The guest's agent answers what it should not.");
+	return r;
+}
+
+static int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
+	VirtRelease *release, char **ret_why)
+{
+	_cleanup_free_ char *why = NULL;
+	_cleanup_call_ Call c = {0};
+	int r;
+
+	r = call_begin(&c, v, uuid, ret_why);
+	if (r != 0)
+		return r;
+	if (virDomainIsActive(c.dom) == 0)
+		return not_running(ret_why);
+	if (release->pid == 0)
+		r = release_begin(&c, mem, timeout_usec, release, &why, ret_why);
+	else
+		r = release_look(&c, release, &why, ret_why);
+	/* The sentence is of what the agent was told, and its meaning is not known yet. */
+	if (r == VIRT_REFUSED && why)
+		return agent_failed(&c, &why, ret_why);
+	if (r > 0 && why)
+		*ret_why = TAKE_PTR(why);
+	return r;
+}
+
 /* --- pause and destroy --- */
 
 /* Is there no process (any more), or none whose processors run? Errors say nothing. */
@@ -439,5 +553,6 @@ const VirtOps virt_libvirt_ops = {
 	.pinned = virt_pinned,
 	.pause = virt_pause,
 	.destroy = virt_destroy,
+	.release = virt_release,
 	.host = virt_host,
 };

@@ -427,7 +427,7 @@ int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why)
 	return pinned(m.pinned_by, ret_why);
 }
 
-static bool has_device(xmlNode *root, const VirtMemory *mem)
+static xmlNode *find_device(xmlNode *root, const VirtMemory *mem)
 {
 	xmlNode *devices = xml_child(root, "devices");
 
@@ -435,8 +435,65 @@ static bool has_device(xmlNode *root, const VirtMemory *mem)
 		if ((!mem->alias[0] ||
 			    xml_attribute_is(xml_child(n, "alias"), "name", mem->alias)) &&
 			xml_text_is(xml_child(xml_child(n, "source"), "path"), mem->path))
-			return true;
-	return false;
+			return n;
+	return NULL;
+}
+
+static bool has_device(xmlNode *root, const VirtMemory *mem)
+{
+	return find_device(root, mem) != NULL;
+}
+
+/* --- its agent --- */
+
+/* libvirt writes guest-physical addresses in hexadecimal (conf/domain_conf.c). */
+static bool read_base(xmlNode *address, uint64_t *ret)
+{
+	_cleanup_xmlstr_ xmlChar *base = xml_attribute(address, "base");
+	char *end;
+
+	if (!base || strncmp((const char *)base, "0x", 2) != 0)
+		return false;
+	errno = 0;
+	*ret = strtoull((const char *)base, &end, 16);
+	return errno == 0 && !*end;
+}
+
+/* org.qemu.guest_agent.0 is the name that libvirt and the agent have agreed on
+ * (libvirt formatdomain, "Channel"). */
+static void read_channel(xmlNode *root, AgentDevice *d)
+{
+	xmlNode *devices = xml_child(root, "devices");
+
+	for (xmlNode *n = xml_child(devices, "channel"); n; n = xml_sibling(n, "channel")) {
+		xmlNode *target = xml_child(n, "target");
+
+		if (!xml_attribute_is(target, "name", "org.qemu.guest_agent.0"))
+			continue;
+		d->channel = true;
+		d->connected = xml_attribute_is(target, "state", "connected");
+	}
+}
+
+int virt_xml_agent(const char *text, const VirtMemory *mem, AgentDevice *ret)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	AgentDevice d = {.size_bytes = mem->size_bytes};
+	xmlNode *root, *device;
+	int r;
+
+	r = xml_parse_domain(text, &doc, &root);
+	if (r < 0)
+		return r;
+	device = xml_is_live(root) ? find_device(root, mem) : NULL;
+	if (!device)
+		return -ENOENT;
+	/* Of an nvdimm its slot's; of a virtio-pmem its memory's, which libvirt tells since 9.4. */
+	d.has_address = read_base(xml_child(device, "address"), &d.address) ||
+			read_base(xml_child(xml_child(device, "target"), "address"), &d.address);
+	read_channel(root, &d);
+	*ret = d;
+	return 0;
 }
 
 int virt_xml_has_device(const char *text, const VirtMemory *mem, bool *ret)

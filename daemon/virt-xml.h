@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "agent.h"
 #include "virt.h"
 
 /*
@@ -46,6 +47,12 @@ int virt_xml_defines(const char *text, const VirtMemory *mem, bool *ret);
  * VIRT_PINNED and what does; -EBADMSG, -ENOMEM.
  */
 int virt_xml_pinned(const char *text, char **ret_why);
+
+/*
+ * Where the guest of the running machine has mem, and whether somebody in it listens for an agent's
+ * commands. Returns 0, -ENOENT (it is off, or has no such device), -EBADMSG, -ENOMEM.
+ */
+int virt_xml_agent(const char *text, const VirtMemory *mem, AgentDevice *ret);
 
 /*
  * *ret: a memory device has this alias ("": any) and this path; false for the definition of a

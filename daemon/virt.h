@@ -32,13 +32,16 @@ typedef struct Virt Virt;
 enum {
 	VIRT_NO_DOMAIN = 1,
 	VIRT_NOT_RUNNING,
-	VIRT_UNSUITED,	  /* the machine cannot take an nvdimm: the sentence names the mend */
-	VIRT_UNAVAILABLE, /* not connected, or the connection broke during the call */
-	VIRT_REFUSED,	  /* libvirt or QEMU said no: the sentence is theirs */
-	VIRT_AMBIGUOUS,	  /* the connection broke during an attach: see has_device later */
-	VIRT_BUSY,	  /* libvirt waited (30 s) for another operation on this domain and gave
-			     up: nothing was done, try again. No event will say when */
-	VIRT_PINNED,	  /* of suited: a device of the machine pins or hands on its memory */
+	VIRT_UNSUITED,	    /* the machine cannot take an nvdimm: the sentence names the mend */
+	VIRT_UNAVAILABLE,   /* not connected, or the connection broke during the call */
+	VIRT_REFUSED,	    /* libvirt or QEMU said no: the sentence is theirs */
+	VIRT_AMBIGUOUS,	    /* the connection broke during an attach: see has_device later */
+	VIRT_BUSY,	    /* libvirt waited (30 s) for another operation on this domain and gave
+			       up: nothing was done, try again. No event will say when */
+	VIRT_NO_AGENT,	    /* of release: the guest has no agent, or no program for it to run */
+	VIRT_AGENT_BLOCKED, /* … its agent may not run programs */
+	VIRT_AGENT_SILENT,  /* … its agent does not answer */
+	VIRT_PINNED,	    /* of suited: a device of the machine pins or hands on its memory */
 };
 
 typedef struct VirtDomain {
@@ -75,6 +78,14 @@ typedef struct VirtMemory {
 	uint64_t align_bytes;
 	bool block; /* a block device: virtio-pmem, not nvdimm */
 } VirtMemory;
+
+/* A guest is asked to let go of a memory device. */
+typedef struct VirtRelease {
+	int64_t pid;	  /* of the program that does it, in the guest; 0: to be begun */
+	bool over;	  /* it has ended, and has … */
+	bool released;	  /* … or has not, */
+	char reason[256]; /* for this reason: the guest's words, printable */
+} VirtRelease;
 
 /* libvirt itself, and what it says of the host. */
 typedef struct VirtHost {
@@ -143,6 +154,15 @@ typedef struct VirtOps {
 		Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why);
 	/* Ends the machine's process, frozen or not. 0 also when it is gone already. */
 	int (*destroy)(Virt *v, const char *uuid, char **ret_why);
+	/*
+	 * Through the guest's agent: begins the program that lets go of mem (release->pid is 0; it
+	 * is told how long it has, 0: no bound), or looks what has become of it. Waits for the
+	 * agent's answer, some seconds at most, and never for the program. 0 and *release;
+	 * NO_AGENT, AGENT_BLOCKED, AGENT_SILENT, NO_DOMAIN, NOT_RUNNING, UNAVAILABLE, BUSY,
+	 * REFUSED. May be NULL: guests are not asked.
+	 */
+	int (*release)(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
+		VirtRelease *release, char **ret_why);
 	/* 0, UNAVAILABLE; -EBADMSG. May be NULL: nothing is known then. */
 	int (*host)(Virt *v, VirtHost *ret, char **ret_why);
 	void *userdata; /* of start */

@@ -267,3 +267,39 @@ int pml_cgroup_frozen(const char *cgroup, bool *ret)
 	events = open_events(dir_fd);
 	return events < 0 ? events : read_frozen(events, ret);
 }
+
+int pml_cgroup_faults(const char *cgroup, uint64_t *ret_all, uint64_t *ret_major)
+{
+	_cleanup_close_ int dir_fd = open_cgroup(cgroup);
+	_cleanup_fclose_ FILE *f = NULL;
+	_cleanup_free_ char *line = NULL;
+	unsigned long long all = 0, major = 0, n;
+	int fd, found = 0;
+	size_t size = 0;
+
+	if (dir_fd < 0)
+		return dir_fd;
+	fd = openat(dir_fd, "memory.stat", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno_of_cgroup();
+	f = fdopen(fd, "r");
+	if (!f) {
+		int r = -errno;
+
+		(void)close(fd);
+		return r;
+	}
+	while (getline(&line, &size, f) > 0)
+		if (sscanf(line, "pgfault %llu", &n) == 1) {
+			all = n;
+			found++;
+		} else if (sscanf(line, "pgmajfault %llu", &n) == 1) {
+			major = n;
+			found++;
+		}
+	if (found != 2)
+		return ferror(f) ? -EIO : -ENOENT;
+	*ret_all = all;
+	*ret_major = major;
+	return 0;
+}

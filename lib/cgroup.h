@@ -26,3 +26,10 @@ int pml_cgroup_of_machine(pid_t pid, char **ret);
 int pml_cgroup_freeze(const char *cgroup, uint64_t deadline_usec);
 int pml_cgroup_thaw(const char *cgroup); /* -ENOENT is for the caller to take as done */
 int pml_cgroup_frozen(const char *cgroup, bool *ret);
+
+/*
+ * Page faults of the cgroup's memory since it was made: all of them, failed ones too (Linux
+ * mm/memory.c mm_account_fault()), and those that waited for a disk. -ENOENT: the cgroup is gone,
+ * or its memory is not accounted.
+ */
+int pml_cgroup_faults(const char *cgroup, uint64_t *ret_all, uint64_t *ret_major);

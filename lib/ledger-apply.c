@@ -83,6 +83,9 @@ static int write_lease(PmlLedger *l, LedgerSql which, const PmlLeaseRecord *rec,
 	rc = bind_int(stmt, rc, 21, (int64_t)rec->vmm_start);
 	rc = bind_text(stmt, rc, 22, rec->vmm_cgroup);
 	rc = bind_int(stmt, rc, 23, rec->after_fence == PML_AFTER_FENCE_KEEP);
+	rc = bind_text(stmt, rc, 24, pml_drain_to_string(rec->drain));
+	rc = bind_text(stmt, rc, 25, pml_on_refusal_to_string(rec->on_refusal));
+	rc = bind_int(stmt, rc, 26, (int64_t)rec->grace_usec);
 	if (insert) {
 		rc = bind_text(stmt, rc, 2, rec->region);
 		rc = bind_text(stmt, rc, 4, rec->extent.medium);

@@ -59,8 +59,12 @@ int ledger_read_lease(sqlite3_stmt *stmt, LeaseRow *ret)
 	row.proof_spent = sqlite3_column_int64(stmt, 23);
 	if (sqlite3_column_int(stmt, 24) != 0 && rec->after_fence == PML_AFTER_FENCE_PAUSE)
 		rec->after_fence = PML_AFTER_FENCE_KEEP;
+	rec->drain = pml_drain_from_string(column_word(stmt, 25));
+	rec->on_refusal = pml_on_refusal_from_string(column_word(stmt, 26));
+	rec->grace_usec = (uint64_t)sqlite3_column_int64(stmt, 27);
 	if ((int)rec->state < 0 || (int)rec->on_end < 0 || (int)rec->after_fence < 0 ||
-		rec->id[0] == '\0' || !owner_valid(rec->owner))
+		(int)rec->drain < 0 || (int)rec->on_refusal < 0 || rec->id[0] == '\0' ||
+		!owner_valid(rec->owner))
 		return -EUCLEAN;
 	/* Invariant 3, for a file that somebody edited. */
 	if (rec->state == PML_LEASE_FENCED && rec->proof <= row.proof_spent)

@@ -101,8 +101,21 @@ static int to_version_2(sqlite3 *db)
 		NULL, NULL, NULL);
 }
 
+/* Leases of before were never asked anything: they end as they were told they would. */
+static int to_version_3(sqlite3 *db)
+{
+	return sqlite3_exec(db,
+		"ALTER TABLE lease ADD COLUMN drain TEXT NOT NULL DEFAULT 'never'"
+		" CHECK (drain IN ('ask', 'force', 'never'));"
+		"ALTER TABLE lease ADD COLUMN on_refusal TEXT NOT NULL DEFAULT 'force'"
+		" CHECK (on_refusal IN ('force', 'keep'));"
+		"ALTER TABLE lease ADD COLUMN grace_usec INTEGER NOT NULL DEFAULT -1",
+		NULL, NULL, NULL);
+}
+
 static const LedgerUpgrade upgrades[] = {
 	{1, to_version_2},
+	{2, to_version_3},
 };
 
 static const LedgerUpgrade *upgrade_from(int version, const LedgerHooks *hooks)
@@ -126,13 +139,15 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 				     " AND start < ?3 AND start + size > ?2 LIMIT 1",
 	[LEDGER_SQL_LEASE_INSERT] =
 		"INSERT INTO lease (" LEDGER_LEASE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
-		" ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, NULL, 0, ?23)",
+		" ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, NULL, 0, ?23,"
+		" ?24, ?25, ?26)",
 	/* What a lease is (its region's bytes, its owner) and its proof are not written here. */
 	[LEDGER_SQL_LEASE_UPDATE] =
 		"UPDATE lease SET region_name = ?3, domain_name = ?8, alias = ?9, state = ?11,"
 		" on_end = ?12, after_fence = ?13, keep_offline = ?14, frozen = ?15,"
 		" deadline_usec = ?16, boot_id = ?17, since_usec = ?18, vmm_pid = ?20,"
-		" vmm_start = ?21, vmm_cgroup = ?22, keep_running = ?23 WHERE id = ?1",
+		" vmm_start = ?21, vmm_cgroup = ?22, keep_running = ?23,"
+		" drain = ?24, on_refusal = ?25, grace_usec = ?26 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SET_PROOF] = "UPDATE lease SET proof = ?2 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SPEND_PROOF] =
 		"UPDATE lease SET proof_spent = coalesce(proof, 0) WHERE id = ?1",

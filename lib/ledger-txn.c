@@ -100,7 +100,8 @@ static int check_lease(const PmlLeaseRecord *rec)
 	if (rec->id[0] == '\0' || rec->region[0] == '\0' || !owner_valid(rec->owner))
 		return -EINVAL;
 	if (!pml_lease_state_to_string(rec->state) || !pml_on_end_to_string(rec->on_end) ||
-		!pml_after_fence_to_string(rec->after_fence))
+		!pml_after_fence_to_string(rec->after_fence) || !pml_drain_to_string(rec->drain) ||
+		!pml_on_refusal_to_string(rec->on_refusal))
 		return -EINVAL;
 	return check_extent(&rec->extent);
 }

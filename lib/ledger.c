@@ -26,6 +26,19 @@ static const char *const pml_after_fence_table[_PML_AFTER_FENCE_MAX] = {
 };
 DEFINE_STRING_TABLE(pml_after_fence, PmlAfterFence)
 
+static const char *const pml_drain_table[_PML_DRAIN_MAX] = {
+	[PML_DRAIN_ASK] = "ask",
+	[PML_DRAIN_FORCE] = "force",
+	[PML_DRAIN_NEVER] = "never",
+};
+DEFINE_STRING_TABLE(pml_drain, PmlDrain)
+
+static const char *const pml_on_refusal_table[_PML_ON_REFUSAL_MAX] = {
+	[PML_ON_REFUSAL_FORCE] = "force",
+	[PML_ON_REFUSAL_KEEP] = "keep",
+};
+DEFINE_STRING_TABLE(pml_on_refusal, PmlOnRefusal)
+
 int ledger_errno(sqlite3 *db, int rc)
 {
 	int system = db ? sqlite3_system_errno(db) : 0;

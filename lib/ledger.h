@@ -42,10 +42,31 @@ typedef enum PmlAfterFence {
 	_PML_AFTER_FENCE_INVALID = -22,
 } PmlAfterFence;
 
+/* What is done before the fence. */
+typedef enum PmlDrain {
+	PML_DRAIN_ASK,	 /* the guest is asked to let go; it has until the deadline */
+	PML_DRAIN_FORCE, /* fenced at once, whatever deadline was named */
+	PML_DRAIN_NEVER, /* the guest is not asked, and has until the deadline to end */
+	_PML_DRAIN_MAX,
+	_PML_DRAIN_INVALID = -22,
+} PmlDrain;
+
+/* A guest that was asked and said no. */
+typedef enum PmlOnRefusal {
+	PML_ON_REFUSAL_FORCE, /* is asked again, and fenced at the deadline */
+	PML_ON_REFUSAL_KEEP,  /* keeps its memory: the eviction fails */
+	_PML_ON_REFUSAL_MAX,
+	_PML_ON_REFUSAL_INVALID = -22,
+} PmlOnRefusal;
+
 const char *pml_on_end_to_string(PmlOnEnd v);
 PmlOnEnd pml_on_end_from_string(const char *s);
 const char *pml_after_fence_to_string(PmlAfterFence v);
 PmlAfterFence pml_after_fence_from_string(const char *s);
+const char *pml_drain_to_string(PmlDrain v);
+PmlDrain pml_drain_from_string(const char *s);
+const char *pml_on_refusal_to_string(PmlOnRefusal v);
+PmlOnRefusal pml_on_refusal_from_string(const char *s);
 
 /* A lease, as the disk has it. A plain value. */
 typedef struct PmlLeaseRecord {
@@ -60,10 +81,14 @@ typedef struct PmlLeaseRecord {
 	PmlLeaseState state;
 	PmlOnEnd on_end;
 	PmlAfterFence after_fence;
-	bool keep_offline; /* an evict that takes the region offline until readmit */
+	PmlDrain drain;
+	PmlOnRefusal on_refusal;
+	uint64_t grace_usec; /* the deadline of an eviction that names none, or PML_DEADLINE_… */
+	bool keep_offline;   /* an evict that takes the region offline until readmit */
 	bool frozen; /* the machine waits to be paused or destroyed after its fence, its cgroup
 			frozen by us or, where that failed, not: a restart goes on with it */
-	uint64_t deadline_usec; /* CLOCK_BOOTTIME; 0 = none is running; valid in boot_id only */
+	uint64_t deadline_usec; /* CLOCK_BOOTTIME, or PML_DEADLINE_INFINITY; 0 = none is running;
+				   valid in boot_id only */
 	char boot_id[PML_ID_MAX];
 	uint64_t since_usec;  /* CLOCK_REALTIME of the last transition */
 	uint32_t creator_uid; /* who asked for the lease: caps count by it */

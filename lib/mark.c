@@ -87,6 +87,8 @@ static int to_json(const PmlMark *m, struct json_object **ret)
 			o, "state", json_object_new_string(pml_lease_state_to_string(m->state)));
 	if (r == 0)
 		r = add_member(o, "frozen", json_object_new_boolean(m->frozen));
+	if (r == 0 && m->released)
+		r = add_member(o, "released", json_object_new_boolean(true));
 	/* As text, so that the ledger gets the proof byte for byte. */
 	if (r == 0 && m->proof_json)
 		r = add_member(o, "proof", json_object_new_string(m->proof_json));
@@ -196,6 +198,7 @@ static int from_json(struct json_object *o, PmlMark *ret)
 	struct json_object *state = member(o, "state", json_type_string);
 	struct json_object *frozen = member(o, "frozen", json_type_boolean);
 	struct json_object *proof = member(o, "proof", json_type_string);
+	struct json_object *released = member(o, "released", json_type_boolean);
 	PmlMark m = {};
 
 	if (!version || json_object_get_int(version) != MARK_VERSION || !lease || !state || !frozen)
@@ -208,6 +211,7 @@ static int from_json(struct json_object *o, PmlMark *ret)
 	if (!state_valid(m.state, proof ? json_object_get_string(proof) : NULL))
 		return -EBADMSG;
 	m.frozen = json_object_get_boolean(frozen);
+	m.released = json_object_get_boolean(released);
 	if (proof) {
 		m.proof_json = strdup(json_object_get_string(proof));
 		if (!m.proof_json)

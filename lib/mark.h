@@ -15,6 +15,7 @@ typedef struct PmlMark {
 	char lease[PML_ID_MAX];
 	PmlLeaseState state; /* FENCING, FENCED or STUCK: how far the fence went */
 	bool frozen;	     /* the cgroup may be frozen by us */
+	bool released;	     /* its guest had let go: nothing of it is frozen or paused */
 	char *proof_json;    /* always with FENCED, maybe with STUCK; malloc-ed, or NULL */
 } PmlMark;
 

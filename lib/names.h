@@ -36,6 +36,10 @@
 #define PML_ERROR_WRONG_OWNER                                                                      \
 	PML_ERROR("WrongOwner") /* scrub named another owner than the data's */
 #define PML_ERROR_GUEST_REFUSED PML_ERROR("GuestRefused")
+#define PML_ERROR_NO_AGENT	PML_ERROR("NoGuestAgent")
+#define PML_ERROR_AGENT_BLOCKED PML_ERROR("GuestAgentBlocked")
+#define PML_ERROR_GUEST_SILENT	PML_ERROR("GuestSilent") /* asked, and no answer by the deadline */
+#define PML_ERROR_GUEST_LIED	PML_ERROR("GuestLied")	 /* let go, it said, and uses it still */
 #define PML_ERROR_NO_FENCE	PML_ERROR("NoFence")
 #define PML_ERROR_PINNED	PML_ERROR("Pinned")
 #define PML_ERROR_BAD_BLOCK	PML_ERROR("BadBlock")
@@ -60,8 +64,9 @@
 #define PML_ACTION_QUARANTINE  PML_ACTION_PREFIX "lift-quarantine"
 #define PML_ACTION_MANAGE      PML_ACTION_PREFIX "manage"
 
-/* For a deadline_usec on the bus: what the configuration says. */
-#define PML_DEADLINE_DEFAULT UINT64_MAX
+/* For a deadline_usec, of the bus and elsewhere: what the configuration says; no end. */
+#define PML_DEADLINE_DEFAULT  UINT64_MAX
+#define PML_DEADLINE_INFINITY (UINT64_MAX - 1)
 
 #define PML_STATE_DIR	 "/var/lib/pmemlease"
 #define PML_RUNTIME_DIR	 "/run/pmemlease"

@@ -73,7 +73,7 @@ gives "whose data is destroyed is typed by a person" "" scrub dax0.0 --discard =
 gives "no domains of another host" "" -H root@other lease dax0.0 ''
 : >asked
 complete_words -H root@other evict '' >/dev/null
-gives "options that begin so" "--deadline=" evict --d
+gives "options that begin so" "--deadline= --drain=" evict --d
 n=$((n + 1))
 if grep -qx -- '--no-ask-password --no-legend -H root@other regions' asked; then
 	echo "ok $n - another host's regions are asked of it"
@@ -102,6 +102,8 @@ value_of()
 	--size) echo 1G ;;
 	--node) echo 0 ;;
 	--kind) echo devdax ;;
+	--drain) echo never ;;
+	--on-refusal) echo keep ;;
 	esac
 }
 
@@ -130,7 +132,7 @@ takes()
 	--deadline)
 		arguments+=(--deadline=1s)
 		;;
-	--size | --node | --kind)
+	--size | --node | --kind | --drain | --on-refusal)
 		arguments+=("$2=$(value_of "$2")")
 		;;
 	--lines)

@@ -94,9 +94,11 @@ static int check_options(sd_bus_message *m)
 	while (r >= 0 && (r = sd_bus_message_read(m, "{sv}", &key, "s", &value)) > 0)
 		if ((strcmp(key, "owner") == 0 && strcmp(value, "o1") == 0) ||
 			(strcmp(key, "on-end") == 0 && strcmp(value, "scrub") == 0) ||
-			(strcmp(key, "after-fence") == 0 && strcmp(value, "destroy") == 0))
+			(strcmp(key, "after-fence") == 0 && strcmp(value, "destroy") == 0) ||
+			(strcmp(key, "drain") == 0 && strcmp(value, "force") == 0) ||
+			(strcmp(key, "on-refusal") == 0 && strcmp(value, "keep") == 0))
 			seen++;
-	return seen == 3 ? 0 : -EINVAL;
+	return seen == 5 ? 0 : -EINVAL;
 }
 
 static int on_lease(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -165,6 +167,10 @@ static int on_evict(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	}
 	if (deadline == 0)
 		return job_ends("failed", PML_ERROR_STUCK, "The fence could not be proved.");
+	if (deadline == PML_DEADLINE_INFINITY)
+		return job_ends("done", PML_ERROR_GUEST_REFUSED,
+			"The guest refused: \x1b"
+			"busy.");
 	return job_ends("done", "", "");
 }
 
@@ -364,8 +370,9 @@ static int lease_property(sd_bus *bus, const char *path, const char *interface,
 		if (strcmp(values[i][0], property) == 0)
 			return sd_bus_message_append(reply, "s", values[i][1]);
 	if (strcmp(property, "Policy") == 0)
-		return sd_bus_message_append(reply, "a{sv}", 3, "on-end", "s", "keep", "later", "t",
-			(uint64_t)1, "after-fence", "s", "pause");
+		return sd_bus_message_append(reply, "a{sv}", 6, "on-end", "s", "keep", "later", "t",
+			(uint64_t)1, "after-fence", "s", "pause", "drain", "s", "ask", "on-refusal",
+			"s", "force", "deadline", "t", UINT64_MAX - 1);
 	if (strcmp(property, "Warnings") == 0)
 		return sd_bus_message_append(reply, "as", 0);
 	return sd_bus_message_append(

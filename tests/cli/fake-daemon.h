@@ -8,8 +8,8 @@
  * What a call does is chosen by its arguments:
  *   Lease: domain "g1" works; "slow" goes on until it is cancelled; "unsuited" fails as a job;
  * "dies" ends the daemon meanwhile; "options" works only with owner=o1, on-end=scrub,
- * after-fence=destroy; any other is an error of that name. Evict of dax0.0: deadline 0 ends as
- * stuck, 1 s as done without a new proof, else as done.
+ * after-fence=destroy, drain=force, on-refusal=keep; any other is an error of that name. Evict of
+ * dax0.0: deadline 0 ends as stuck, 1 s as done without a new proof, else as done.
  */
 
 #include <sys/types.h>

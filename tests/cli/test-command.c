@@ -60,9 +60,13 @@ static void test_status(void **state)
 	assert_int_equal(one.status, 0);
 	contains(one.out, "active, to domain g1");
 	contains(one.out, "on end keep, after a fence pause");
+	contains(one.out, "Drain: ask, on a refusal force, without a deadline");
 	contains(one.out, "It is leased to g1.");
 	json_is(json.out, "daemon.libvirt_connected", "true");
 	json_is(json.out, "leases.0.policy.after_fence", "pause");
+	json_is(json.out, "leases.0.policy.drain", "ask");
+	json_is(json.out, "leases.0.policy.on_refusal", "force");
+	json_is(json.out, "leases.0.policy.deadline_usec", "18446744073709551614");
 	assert_int_equal(none.status, 3);
 	contains(none.err, "No region is called nosuch.");
 	contains(none.err, "`pmemlease regions` lists them.");
@@ -102,7 +106,7 @@ static void test_lease(void **state)
 	_cleanup_run_ Run r = RUN("lease", "dax0.0", "g1");
 	_cleanup_run_ Run json = RUN("lease", "dax0.0", "g1", "--json");
 	_cleanup_run_ Run options = RUN("lease", "dax0.0", "options", "--owner=o1",
-		"--on-end=scrub", "--after-fence", "destroy");
+		"--on-end=scrub", "--after-fence", "destroy", "--drain=force", "--on-refusal=keep");
 	_cleanup_run_ Run without = RUN("lease", "dax0.0", "options");
 	_cleanup_run_ Run started = RUN("lease", "dax0.0", "slow", "--no-wait");
 
@@ -185,6 +189,10 @@ static void test_usage(void **state)
 		{"evict", "dax0.0", "--deadline=-1"},
 		{"evict", "dax0.0", "--deadline=5"},
 		{"evict", "dax0.0", "--after-fence=shout"},
+		{"evict", "dax0.0", "--drain=gently"},
+		{"evict", "dax0.0", "--on-refusal=sulk"},
+		{"evict", "dax0.0", "--deadline=infinite"},
+		{"release", "dax0.0", "--drain=force"},
 		{"scrub", "dax0.0"},
 		{"lift-quarantine", "dax0.0", "--reason="},
 		{"history", "-n", "0"},
@@ -219,6 +227,18 @@ static void test_evict_story(void **state)
 	/* a process's name neither paints nor breaks lines */
 	contains_not(r.out, "\033");
 	contains(r.out, "Held by evil\\x1b[31m\\x0aname.");
+}
+
+/* What the guest has answered is told, of an eviction that is done, too. */
+static void test_evict_answer(void **state)
+{
+	_cleanup_run_ Run r = RUN("evict", "dax0.0", "--deadline=infinity");
+	_cleanup_run_ Run json = RUN("evict", "dax0.0", "--deadline=infinity", "--json");
+
+	assert_int_equal(r.status, 0);
+	contains(r.out, "Asked: The guest refused: \\x1bbusy.");
+	json_is(json.out, "job.result", "done");
+	json_is(json.out, "job.error", PML_ERROR_GUEST_REFUSED);
 }
 
 static void test_evict_json(void **state)
@@ -651,6 +671,7 @@ int main(void)
 		cmocka_unit_test_setup(test_failed_job, setup),
 		cmocka_unit_test_setup(test_usage, setup),
 		cmocka_unit_test_setup(test_evict_story, setup),
+		cmocka_unit_test_setup(test_evict_answer, setup),
 		cmocka_unit_test_setup(test_evict_json, setup),
 		cmocka_unit_test_setup(test_evict_stuck, setup),
 		cmocka_unit_test_setup(test_evict_stuck_json, setup),

@@ -267,6 +267,20 @@ static int fake_host(Virt *v, VirtHost *ret, char **ret_why)
 	return r;
 }
 
+static int fake_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
+	VirtRelease *release, char **ret_why)
+{
+	int r;
+
+	if (scripted("release", uuid, &r, ret_why)) {
+		release->pid = 1;
+		release->over = true;
+		release->released = r == 0;
+		return r;
+	}
+	return VIRT_NO_AGENT;
+}
+
 const VirtOps fake_virt_ops = {
 	.start = fake_start,
 	.free = fake_free,
@@ -279,5 +293,6 @@ const VirtOps fake_virt_ops = {
 	.pinned = fake_pinned,
 	.pause = fake_pause,
 	.destroy = fake_destroy,
+	.release = fake_release,
 	.host = fake_host,
 };

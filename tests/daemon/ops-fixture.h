@@ -61,6 +61,7 @@ static _unused_ int teardown(void **state)
 
 	world->hang_lookup = world->hang_attach = world->hang_pause = false;
 	world->hang_proof = world->ledger_hangs = false;
+	world->agent = WORLD_AGENT_NONE;
 	assert_int_equal(world->violations, 0);
 	if (m)
 		stop();

@@ -89,6 +89,16 @@ static int fake_withdraw(const PmlRegion *host, const PmlProof *proof)
 	return world->shares_dev ? -EXDEV : 0;
 }
 
+static int fake_failed_faults(const PmlLeaseRecord *rec, int64_t *ret)
+{
+	static int64_t faults = -1000;
+
+	/* A machine makes some that are told late. */
+	faults += world->lies ? 100000 : 1;
+	*ret = faults;
+	return rec->vmm_pid > 0 ? 0 : -ENOENT;
+}
+
 static int fake_bind(void *userdata, const PmlRegion *r)
 {
 	if (world->missing)
@@ -463,6 +473,38 @@ static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
 	return 0;
 }
 
+static int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
+	VirtRelease *release, char **ret_why)
+{
+	if (world->libvirt_down)
+		return VIRT_UNAVAILABLE;
+	if (release->pid == 0)
+		world->asks++;
+	while (world->agent == WORLD_AGENT_HANGS)
+		(void)poll(NULL, 0, 5);
+	switch ((int)world->agent) {
+	case WORLD_AGENT_NONE:
+		*ret_why = strdup("No agent runs in the guest.");
+		return VIRT_NO_AGENT;
+	case WORLD_AGENT_BLOCKED:
+		*ret_why = strdup("The guest's agent may not run programs.");
+		return VIRT_AGENT_BLOCKED;
+	case WORLD_AGENT_SILENT:
+		*ret_why = strdup("The guest's agent does not answer.");
+		return VIRT_AGENT_SILENT;
+	}
+	/* Begun by one call, and ended by a later one. */
+	if (release->pid == 0) {
+		release->pid = 4711;
+		return 0;
+	}
+	release->over = world->agent != WORLD_AGENT_WORKS;
+	release->released = world->agent == WORLD_AGENT_RELEASES;
+	if (world->agent == WORLD_AGENT_REFUSES)
+		(void)PML_STRCPY(release->reason, "a database is on it: éééééééééééééééééééééééé");
+	return 0;
+}
+
 static const VirtOps fake_virt = {
 	.start = virt_start,
 	.free = virt_free,
@@ -475,6 +517,7 @@ static const VirtOps fake_virt = {
 	.pinned = virt_pinned,
 	.pause = virt_pause,
 	.destroy = virt_destroy,
+	.release = virt_release,
 };
 
 /* --- all of it --- */
@@ -595,6 +638,7 @@ int world_manager_new(sd_event *event, const char *dir, Manager **ret)
 	m->scan = fake_scan;
 	m->prove = fake_prove;
 	m->withdraw = fake_withdraw;
+	m->failed_faults = fake_failed_faults;
 	r = manager_start(m);
 	if (r < 0) {
 		manager_free(m);

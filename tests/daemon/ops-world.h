@@ -18,6 +18,17 @@
 #define WORLD_A	     "aaaaaaaa-0000-0000-0000-000000000001"
 #define WORLD_B	     "bbbbbbbb-0000-0000-0000-000000000002"
 
+/* What the guests' agents do. */
+enum {
+	WORLD_AGENT_NONE,
+	WORLD_AGENT_RELEASES,
+	WORLD_AGENT_REFUSES,
+	WORLD_AGENT_BLOCKED,
+	WORLD_AGENT_SILENT,
+	WORLD_AGENT_WORKS, /* its program does not end */
+	WORLD_AGENT_HANGS, /* libvirt does not come back from it */
+};
+
 typedef struct WorldDomain {
 	const char *uuid, *name;
 	_Atomic pid_t pid;    /* 0: shut off */
@@ -44,6 +55,9 @@ typedef struct World {
 				    memory */
 	atomic_bool hang_attach; /* libvirt does not come back from an attach */
 	atomic_bool hang_lookup;
+	atomic_bool lies; /* guests use what they have let go of */
+	atomic_int agent; /* WORLD_AGENT_… */
+	atomic_int asks;  /* releases that guests were asked for */
 	atomic_int asked; /* while it was so: */
 	atomic_bool busy; /* libvirt is in the middle of something with every domain */
 	atomic_bool refuse_define;

@@ -36,10 +36,10 @@ static const char *some_text(void)
 	static char text[6001];
 	static const char *const known[] = {"", "dax0.0", "dax15.0", "/dev/full", "/etc/passwd",
 		"/dev/../proc/self/mem", "foreign", "org.pmemlease1.Region", "State", "keep",
-		"scrub", "destroy", "owner", "on-end", "after-fence", "keep-offline", "prepare",
-		"release", "started", "reconnect", "%s%n%999999d", "a,b", "\x1b[31m", "\xc2\x9b",
-		"\xe2\x82\xac", "<domain/>", "<!DOCTYPE a [<!ENTITY b 'c'>]><domain>&b;</domain>",
-		machine};
+		"scrub", "destroy", "owner", "on-end", "after-fence", "keep-offline", "drain",
+		"on-refusal", "deadline", "force", "prepare", "release", "started", "reconnect",
+		"%s%n%999999d", "a,b", "\x1b[31m", "\xc2\x9b", "\xe2\x82\xac", "<domain/>",
+		"<!DOCTYPE a [<!ENTITY b 'c'>]><domain>&b;</domain>", machine};
 	unsigned n;
 
 	switch (pick(4)) {

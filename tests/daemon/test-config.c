@@ -55,11 +55,14 @@ static void test_values(void **state)
 
 	accepted(&c,
 		"# a comment\n; another\n\n[Lease]\n  OnEnd = scrub ; said here\nAfterFence=destroy\r\n"
+		"Drain=never\nOnRefusal=keep\n"
 		"[Evict]\nDeadline=0\nDeadlineMax=1h 30min\nFreezeTimeout=250ms\n[Proof]\nTimeout=1min\n"
 		"[Scrub]\nThreads=3\n[Limits]\nLeasesPerUser=0\nJobs=2\nPendingPerUser=3\nPending=4\n"
 		"[Log]\nLevel=debug\n[Libvirt]\nURI=qemu:///system?socket=/run/x\n");
 	assert_int_equal(c.on_end, PML_ON_END_SCRUB);
 	assert_int_equal(c.after_fence, PML_AFTER_FENCE_DESTROY);
+	assert_int_equal(c.drain, PML_DRAIN_NEVER);
+	assert_int_equal(c.on_refusal, PML_ON_REFUSAL_KEEP);
 	assert_int_equal(c.deadline_usec, 0);
 	assert_int_equal(c.deadline_max_usec, 5400 * USEC_PER_SEC);
 	assert_int_equal(c.freeze_timeout_usec, 250 * USEC_PER_MSEC);
@@ -102,6 +105,8 @@ static void test_refused(void **state)
 
 	refused("[Lease]\n\nOnEnd=burn\n", 3, "keep or scrub, not burn");
 	refused("[Lease]\nAfterFence=\n", 2, "pause or destroy");
+	refused("[Lease]\nDrain=gently\n", 2, "ask, force or never");
+	refused("[Lease]\nOnRefusal=\n", 2, "force or keep");
 	refused("[Evict]\nDeadline=30\n", 2, "with its unit");
 	refused("[Evict]\nDeadline=8d\n", 2, "604800 s");
 	refused("[Evict]\nDeadlineMax=99999999999999999999d\n", 2, "from");

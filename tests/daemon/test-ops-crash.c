@@ -145,6 +145,47 @@ static void call(BusHandler handler, const char *path, const char *types, const 
 	settle();
 }
 
+/* The guest lets go, and whatever comes then, its machine runs on. */
+static void evict_asked(void)
+{
+	world->agent = WORLD_AGENT_RELEASES;
+	lend_first();
+	(void)finish(take_back(kind, 60 * USEC_PER_SEC));
+	settle();
+	CHECK(!world->domains[0].paused);
+}
+
+static void check_asked(bool after)
+{
+	UNTIL(!region()->lease || region()->lease->record.state == PML_LEASE_FENCED);
+	settle();
+	CHECK(!world->domains[0].paused && !world->bound);
+}
+
+/* It is asked, says no, and keeps its memory; or another life of the daemon asks it again. */
+static void evict_refused(void)
+{
+	const DrainPolicy keep = {PML_DRAIN_ASK, PML_ON_REFUSAL_KEEP, PML_DEADLINE_DEFAULT};
+
+	world->agent = WORLD_AGENT_REFUSES;
+	start();
+	UNTIL(m->libvirt_connected);
+	scrub("");
+	settle();
+	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
+		      0, &lease, &job, &err) == 0);
+	op_lease_drain(job, &keep);
+	CHECK(pml_streq(finish(job->id).result, "done"));
+	CHECK(pml_streq(finish(take_back(kind, 60 * USEC_PER_SEC)).error, PML_ERROR_GUEST_REFUSED));
+}
+
+static void check_refused(bool after)
+{
+	UNTIL(region()->lease->record.state == PML_LEASE_ACTIVE);
+	settle();
+	CHECK(region()->record.use == PML_USE_LEASED && world->bound && world_holds(0));
+}
+
 static void lend_persistent(void)
 {
 	start();
@@ -387,6 +428,17 @@ static const struct Way {
 	{"change/record/", "lift quarantine", NULL, lift, check_lifted},
 };
 
+/* Steps that the scenario comes by, in another way, too. */
+static const struct Way others[] = {
+	{"evict/drain/", "released", NULL, evict_asked, check_asked},
+	{"evict/mark/", "released", NULL, evict_asked, check_asked},
+	{"evict/fence/", "released", NULL, evict_asked, check_asked},
+	{"evict/prove/", "released", NULL, evict_asked, check_asked},
+	{"evict/pause/", "released", NULL, evict_asked, check_asked},
+	{"evict/record/", "released", NULL, evict_asked, check_asked},
+	{"evict/cancel/", "refused", NULL, evict_refused, check_refused},
+};
+
 static const struct Way usual = {"", "all", NULL, scenario, NULL};
 
 static bool killed_at(const char *at, void (*run)(void))
@@ -426,6 +478,9 @@ static void crash_in_all_ways(const char *at, bool after)
 	}
 	if (!any)
 		crash(&usual, at, after);
+	for (size_t i = 0; i < ELEMENTSOF(others); i++)
+		if (strncmp(at, others[i].points, strlen(others[i].points)) == 0)
+			crash(&others[i], at, after);
 }
 
 int main(int argc, char **argv)

@@ -25,6 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(config.deadline_max_usec <= CONFIG_DEADLINE_MAX);
 	FUZZ_CHECK(pml_on_end_to_string(config.on_end));
 	FUZZ_CHECK(pml_after_fence_to_string(config.after_fence));
+	FUZZ_CHECK(pml_drain_to_string(config.drain));
+	FUZZ_CHECK(pml_on_refusal_to_string(config.on_refusal));
 	for (char **s = config.block_devices; s && *s; s++)
 		FUZZ_CHECK(strncmp(*s, "/dev/", 5) == 0);
 	config_errors_clear(&errors);

@@ -41,16 +41,23 @@ static int append(sd_bus_message *m, const char *key, const char *value)
 static void read_back(sd_bus_message *m)
 {
 	const char *one = NULL, *two = NULL, *owner = NULL, *on_end = NULL, *after_fence = NULL;
+	const char *drain = NULL, *on_refusal = NULL;
+	uint64_t deadline;
 	bool offline = false;
 	const BusOption options[] = {
 		{"owner", BUS_OPTION_STRING, &owner},
 		{"on-end", BUS_OPTION_STRING, &on_end},
 		{"after-fence", BUS_OPTION_STRING, &after_fence},
 		{"keep-offline", BUS_OPTION_BOOL, &offline},
+		{"drain", BUS_OPTION_STRING, &drain},
+		{"on-refusal", BUS_OPTION_STRING, &on_refusal},
+		{"deadline", BUS_OPTION_UINT64, &deadline},
 		{},
 	};
 	sd_bus_error error = SD_BUS_ERROR_NULL;
 	PmlAfterFence fence;
+	PmlOnRefusal refusal;
+	PmlDrain how;
 	PmlOnEnd end;
 	int r;
 
@@ -73,6 +80,12 @@ static void read_back(sd_bus_message *m)
 	sd_bus_error_free(&error);
 	if (r >= 0 && after_fence && bus_parse_after_fence(after_fence, &fence, &error) >= 0)
 		FUZZ_CHECK(pml_after_fence_to_string(fence));
+	sd_bus_error_free(&error);
+	if (r >= 0 && drain && bus_parse_drain(drain, &how, &error) >= 0)
+		FUZZ_CHECK(pml_drain_to_string(how));
+	sd_bus_error_free(&error);
+	if (r >= 0 && on_refusal && bus_parse_on_refusal(on_refusal, &refusal, &error) >= 0)
+		FUZZ_CHECK(pml_on_refusal_to_string(refusal));
 	sd_bus_error_free(&error);
 }
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "ledger-internal.h"
+#include "names.h"
 
 #define ISET	"iset:00c0ffee00c0ffee"
 #define REGION	"11111111-0000-4000-8000-000000000001"
@@ -97,6 +98,8 @@ static inline _unused_ PmlLeaseRecord lease(const char *id, uint64_t start, uint
 		.state = PML_LEASE_RESERVED,
 		.on_end = PML_ON_END_SCRUB,
 		.after_fence = PML_AFTER_FENCE_DESTROY,
+		.drain = PML_DRAIN_NEVER,
+		.grace_usec = PML_DEADLINE_DEFAULT,
 		.deadline_usec = UINT64_MAX,
 		.boot_id = "eeeeeeee-0000-4000-8000-000000000001",
 		.creator_uid = UINT32_MAX - 1,

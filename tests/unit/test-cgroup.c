@@ -158,6 +158,47 @@ static void test_freeze_and_thaw(void **state)
 	assert_int_equal(pml_cgroup_frozen(b.path, &frozen), -ENOENT);
 }
 
+static void test_faults(void **state)
+{
+	uint64_t all = 0, major = 0, before;
+	char procs[300];
+	int status;
+	pid_t pid;
+	Box b;
+
+	assert_int_equal(pml_cgroup_faults("/pmemlease-no-such", &all, &major), -ENOENT);
+	assert_int_equal(pml_cgroup_faults("/../x", &all, &major), -EINVAL);
+	/* The emulated host has it. */
+	if (!make_box(&b)) {
+		print_message("no writable cgroup v2 hierarchy: faults are not counted\n");
+		return;
+	}
+	if (pml_cgroup_faults(b.path, &all, &major) < 0) {
+		drop_box(&b);
+		print_message("memory is not accounted here: faults are not counted\n");
+		return;
+	}
+	before = all;
+	(void)snprintf(procs, sizeof(procs), "%s/cgroup.procs", b.dir);
+	pid = fork();
+	if (pid == 0) {
+		FILE *f = fopen(procs, "we");
+		volatile char *p;
+
+		if (!f || fputs("0", f) < 0 || fclose(f) != 0)
+			_exit(1);
+		p = malloc(64 << 20);
+		for (size_t i = 0; p && i < 64 << 20; i += 4096)
+			p[i] = 1;
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(pml_cgroup_faults(b.path, &all, &major), 0);
+	assert_true(all > before);
+	drop_box(&b);
+}
+
 #define N_SPINNING 32
 
 /* More running children than processors cannot all be frozen at once: asked with no time left, it
@@ -211,6 +252,7 @@ int main(void)
 		cmocka_unit_test(test_own_process_is_no_machine),
 		cmocka_unit_test(test_bad_paths),
 		cmocka_unit_test(test_freeze_and_thaw),
+		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_freeze_deadline),
 	};
 

@@ -49,6 +49,9 @@ static void assert_lease_equal(const PmlLeaseRecord *a, const PmlLeaseRecord *b)
 	assert_int_equal(a->state, b->state);
 	assert_int_equal(a->on_end, b->on_end);
 	assert_int_equal(a->after_fence, b->after_fence);
+	assert_int_equal(a->drain, b->drain);
+	assert_int_equal(a->on_refusal, b->on_refusal);
+	assert_int_equal(a->grace_usec, b->grace_usec);
 	assert_int_equal(a->keep_offline, b->keep_offline);
 	assert_int_equal(a->frozen, b->frozen);
 	assert_int_equal(a->deadline_usec, b->deadline_usec);
@@ -81,6 +84,9 @@ static void test_lease_fields(void **state)
 	strcpy(rec.vmm_cgroup, "/other.slice");
 	rec.on_end = PML_ON_END_KEEP;
 	rec.after_fence = PML_AFTER_FENCE_PAUSE;
+	rec.drain = PML_DRAIN_FORCE;
+	rec.on_refusal = PML_ON_REFUSAL_KEEP;
+	rec.grace_usec = PML_DEADLINE_INFINITY;
 	rec.keep_offline = rec.frozen = true;
 	rec.deadline_usec = 5;
 	rec.vmm_pid = 1;

@@ -90,6 +90,7 @@ static void test_round_trip(void **state)
 
 	assert_int_equal(pml_mark_write(f->dir_fd, &m), 0);
 	m = mark(PML_LEASE_FENCED, false, proof);
+	m.released = true;
 	assert_int_equal(pml_mark_write(f->dir_fd, &m), 0);
 	m2 = mark(PML_LEASE_STUCK, true, NULL);
 	strcpy(m2.lease, ID2);
@@ -104,11 +105,13 @@ static void test_round_trip(void **state)
 		if (strcmp(got[i].lease, ID) == 0) {
 			assert_int_equal(got[i].state, PML_LEASE_FENCED);
 			assert_false(got[i].frozen);
+			assert_true(got[i].released);
 			assert_string_equal(got[i].proof_json, proof);
 		} else {
 			assert_string_equal(got[i].lease, ID2);
 			assert_int_equal(got[i].state, PML_LEASE_STUCK);
 			assert_true(got[i].frozen);
+			assert_false(got[i].released);
 			assert_null(got[i].proof_json);
 		}
 	pml_mark_free(got, n);

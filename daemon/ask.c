@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "ask.h"
+#include "log.h"
+#include "ops-internal.h"
+#include "util.h"
+
+/* A guest lets go in a moment or in minutes: looked at soon first, then seldom. */
+#define LOOK_MIN_USEC (100 * USEC_PER_MSEC)
+#define LOOK_MAX_USEC USEC_PER_SEC
+/* What refused once may have ended what it was busy with; an agent may come up. */
+#define AGAIN_MIN_USEC USEC_PER_SEC
+#define AGAIN_MAX_USEC (15 * USEC_PER_SEC)
+/* The share of the job that is the guest's. */
+#define DRAIN_SHARE 0.25
+
+struct Ask {
+	struct Ask *next;
+	Manager *manager;
+	Job *job; /* NULL: it goes on without us */
+	sd_event_source *timer;
+	bool running;
+	uint64_t begin_usec; /* CLOCK_BOOTTIME */
+	uint64_t look_usec, again_usec;
+
+	/* --- read and written by run --- */
+	const VirtOps *ops;
+	Virt *virt;
+	char domain[PML_ID_MAX];
+	VirtMemory mem;
+	uint64_t timeout_usec;
+	VirtRelease release;
+	char *why;
+};
+
+static void ask_free(struct Ask *a)
+{
+	for (struct Ask **p = &a->manager->asks; *p; p = &(*p)->next)
+		if (*p == a) {
+			*p = a->next;
+			break;
+		}
+	sd_event_source_disable_unref(a->timer);
+	free(a->why);
+	free(a);
+}
+
+void ask_free_all(Manager *m, bool busy)
+{
+	struct Ask *next;
+
+	for (struct Ask *a = m->asks; a; a = next) {
+		next = a->next;
+		if (!busy || !a->running)
+			ask_free(a);
+	}
+}
+
+void ask_end(Job *job)
+{
+	EvictData *d = job->data;
+	struct Ask *a = d->ask;
+
+	d->ask = NULL;
+	if (!a)
+		return;
+	a->job = NULL;
+	if (!a->running)
+		ask_free(a);
+}
+
+/* --- what was answered --- */
+
+static void keep_answer(EvictData *d, const char *error, const char *why)
+{
+	(void)PML_STRCPY(d->answer_error, error);
+	(void)snprintf(d->answer, sizeof(d->answer), "%s", why ? why : "no reason was given");
+	pml_make_printable(d->answer);
+}
+
+static const char *error_of(int r)
+{
+	switch (r) {
+	case VIRT_NO_AGENT:
+		return PML_ERROR_NO_AGENT;
+	case VIRT_AGENT_BLOCKED:
+		return PML_ERROR_AGENT_BLOCKED;
+	case VIRT_AGENT_SILENT:
+		return PML_ERROR_GUEST_SILENT;
+	case VIRT_UNAVAILABLE:
+		return PML_ERROR_NO_LIBVIRT;
+	}
+	return PML_ERROR_FAILED;
+}
+
+static void on_record(void *data, int r, const char *why)
+{
+	if (r != 0)
+		log_warning(
+			"That a guest has let go could not be recorded (%s); it holds while this daemon runs.",
+			why ? why : strerror(r < 0 ? -r : EIO));
+}
+
+/*
+ * A block device's pages cannot be taken from QEMU, and nothing is destroyed that let go by itself:
+ * the region is free when its machine ends. Whoever cannot wait evicts again, with a deadline.
+ */
+static void wait_for_end(Job *job)
+{
+	EvictData *d = job->data;
+	PmlLeaseRecord rec = job->lease->record;
+	PmlTxn *txn = op_txn_new_job(job, d->own);
+	int r;
+
+	d->deadline_usec = rec.deadline_usec = PML_DEADLINE_INFINITY;
+	(void)evict_arm_deadline(job);
+	r = txn ? pml_txn_lease_update(txn, &rec) : -ENOMEM;
+	if (r >= 0)
+		r = pml_txn_note(txn, "lease", rec.id,
+			"its guest let go; the region is free when the machine ends");
+	if (r >= 0)
+		r = manager_apply(job->manager, TAKE_PTR(txn), on_record, NULL);
+	pml_txn_free(txn);
+	if (r < 0)
+		on_record(NULL, r, NULL);
+	job_set_progress(job, "the guest let go; waiting for its end", DRAIN_SHARE);
+}
+
+static void released(Job *job)
+{
+	EvictData *d = job->data;
+
+	d->released = true;
+	d->answer_error[0] = '\0';
+	log_full(LOG_INFO,
+		&(LogFields){.lease = job->lease->record.id, .domain = job->lease->record.domain},
+		"The guest of domain %s let go of region %s.", job->lease->record.domain_name,
+		region_label(job->region));
+	if (region_is_block(job->region)) {
+		wait_for_end(job);
+		return;
+	}
+	d->past_drain = true;
+	job_resume(job);
+}
+
+/* The cancellation is ours; it goes the way of every other one. */
+static void keep_lease(Job *job)
+{
+	EvictData *d = job->data;
+
+	d->kept = true;
+	job->cancelled = true;
+	job_resume(job);
+}
+
+static double progress(const struct Ask *a, const EvictData *d)
+{
+	uint64_t now = pml_now_usec(CLOCK_BOOTTIME), whole = d->deadline_usec - a->begin_usec;
+
+	if (d->deadline_usec == PML_DEADLINE_INFINITY || d->deadline_usec <= a->begin_usec)
+		return 0;
+	return DRAIN_SHARE * (double)(now - a->begin_usec) / (double)whole;
+}
+
+static void tell(struct Ask *a, const char *what, const char *more)
+{
+	char phase[64];
+
+	(void)snprintf(phase, sizeof(phase), "%s%s", what, more);
+	/* It may have been cut within a character. */
+	pml_make_printable(phase);
+	job_set_progress(a->job, phase, progress(a, a->job->data));
+}
+
+/* --- the calls --- */
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata);
+
+static int call_later(struct Ask *a, uint64_t usec)
+{
+	a->timer = sd_event_source_disable_unref(a->timer);
+	return sd_event_add_time_relative(
+		a->manager->event, &a->timer, CLOCK_BOOTTIME, usec, 1, on_timer, a);
+}
+
+static uint64_t doubled(uint64_t *usec, uint64_t min, uint64_t max)
+{
+	*usec = *usec ? *usec * 2 : min;
+	if (*usec > max)
+		*usec = max;
+	return *usec;
+}
+
+static PmlOnRefusal on_refusal(const Job *job)
+{
+	const EvictData *d = job->data;
+
+	return (int)d->how.on_refusal >= 0 ? d->how.on_refusal : job->lease->record.on_refusal;
+}
+
+/* False: there is nothing to wait for. */
+static bool take_answer(struct Ask *a, int r)
+{
+	EvictData *d = a->job->data;
+
+	if (r == 0 && !a->release.over) {
+		tell(a, "the guest is letting go", "");
+		return call_later(a, doubled(&a->look_usec, LOOK_MIN_USEC, LOOK_MAX_USEC)) >= 0;
+	}
+	if (r == 0 && a->release.released) {
+		released(a->job);
+		return false;
+	}
+	if (r == 0) {
+		keep_answer(d, PML_ERROR_GUEST_REFUSED, a->release.reason);
+		tell(a, "refused: ", d->answer);
+	} else {
+		keep_answer(d, error_of(r), r < 0 ? strerror(-r) : a->why);
+		tell(a, "waiting for the guest", "");
+	}
+	a->release = (VirtRelease){};
+	a->look_usec = 0;
+	if (r == 0 && on_refusal(a->job) == PML_ON_REFUSAL_KEEP) {
+		keep_lease(a->job);
+		return false;
+	}
+	return call_later(a, doubled(&a->again_usec, AGAIN_MIN_USEC, AGAIN_MAX_USEC)) >= 0;
+}
+
+static int ask_run(void *userdata)
+{
+	struct Ask *a = userdata;
+
+	free(a->why);
+	a->why = NULL;
+	return a->ops->release(a->virt, a->domain, &a->mem, a->timeout_usec, &a->release, &a->why);
+}
+
+static void ask_done(void *userdata, int r)
+{
+	struct Ask *a = userdata;
+	Job *job = a->job;
+
+	a->running = false;
+	a->manager->background--;
+	if (job && take_answer(a, r))
+		return;
+	if (job)
+		((EvictData *)job->data)->ask = NULL;
+	ask_free(a);
+}
+
+/* The guest's program gives up in time and undoes what it did, rather than being fenced half way.
+ */
+static uint64_t time_left(const EvictData *d)
+{
+	uint64_t now = pml_now_usec(CLOCK_BOOTTIME);
+
+	if (d->deadline_usec == PML_DEADLINE_INFINITY)
+		return 0;
+	return d->deadline_usec > now ? d->deadline_usec - now : 1;
+}
+
+static int submit(struct Ask *a)
+{
+	/* Not behind the domain's other calls, which may hang with libvirt's job on it; an agent's
+	 * command needs none. */
+	char key[PML_ID_MAX + 8];
+	int r;
+
+	(void)snprintf(key, sizeof(key), "agent/%s", a->domain);
+	a->timeout_usec = time_left(a->job->data);
+	a->virt = a->manager->virt;
+	r = exec_submit(a->manager->exec, EXEC_VIRT, key, ask_run, ask_done, a);
+	if (r < 0)
+		return r;
+	a->running = true;
+	a->manager->background++;
+	return 0;
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct Ask *a = userdata;
+
+	a->timer = sd_event_source_disable_unref(a->timer);
+	return submit(a) < 0 ? call_later(a, AGAIN_MAX_USEC) : 0;
+}
+
+void ask_begin(Job *job)
+{
+	Manager *m = job->manager;
+	EvictData *d = job->data;
+	const PmlLeaseRecord *rec = &job->lease->record;
+	const Region *region = job->region;
+	PmlDrain drain = (int)d->how.drain >= 0 ? d->how.drain : rec->drain;
+	struct Ask *a;
+	int r;
+
+	if (d->ask || d->released || drain != PML_DRAIN_ASK || !m->virt_ops->release ||
+		!region->last)
+		return;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return;
+	a->manager = m;
+	a->job = job;
+	a->ops = m->virt_ops;
+	a->begin_usec = pml_now_usec(CLOCK_BOOTTIME);
+	(void)PML_STRCPY(a->domain, rec->domain);
+	(void)PML_STRCPY(a->mem.alias, rec->alias);
+	(void)PML_STRCPY(a->mem.path, pml_region_path(region->last));
+	a->mem.size_bytes = pml_region_size_bytes(region->last);
+	a->mem.align_bytes = pml_region_align_bytes(region->last);
+	a->mem.block = region_is_block(region);
+	a->next = m->asks;
+	m->asks = a;
+	d->ask = a;
+	d->asked_guest = true;
+	tell(a, "asking the guest", "");
+	/* It has answered already, and the disk has not taken it. */
+	r = d->answer_error[0] ? call_later(a, AGAIN_MIN_USEC) : submit(a);
+	if (r < 0)
+		ask_end(job);
+}
+
+/* --- afterwards --- */
+
+const char *ask_summary(const EvictData *d)
+{
+	if (d->released)
+		return "its guest let go";
+	if (!d->asked_guest)
+		return NULL;
+	return d->answer_error[0] ? d->answer : "its guest was asked, and has not answered";
+}
+
+void ask_note(Job *job)
+{
+	const EvictData *d = job->data;
+
+	if (d->lied)
+		job_set_note(job, PML_ERROR_GUEST_LIED,
+			"The guest said that it had let go, and still uses the region. It is paused: it would spin.");
+	else if (d->released)
+		job_set_note(job, "",
+			region_is_block(job->region) || d->vmm_gone
+				? "The guest let go by itself."
+				: "The guest let go by itself, and runs on.");
+	else if (d->asked_guest && pml_streq(d->answer_error, PML_ERROR_GUEST_REFUSED))
+		job_set_note(job, d->answer_error, "The guest refused: %s.", d->answer);
+	else if (d->asked_guest && d->answer_error[0])
+		job_set_note(job, d->answer_error, "The guest could not be asked: %s", d->answer);
+	else if (d->asked_guest)
+		job_set_note(job, PML_ERROR_GUEST_SILENT,
+			"The guest was asked, and did not answer by the deadline.");
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * A guest that has let go runs on, and is believed nothing: what it reached is gone. One that still
+ * touches it makes KVM try the same fault over and over, each of which fails; nothing announces
+ * that, but the memory controller counts faults that failed and the process does not.
+ */
+
+#include <poll.h>
+#include <sys/sysinfo.h>
+
+#include "evict.h"
+#include "ops-internal.h"
+#include "util.h"
+
+#define LOOK_USEC  (USEC_PER_SEC)
+#define LOOK_EVERY (50 /* ms */)
+/* The memory controller tells its counts when so many have come together on one of the processors
+ * (Linux mm/memcontrol.c, MEMCG_CHARGE_BATCH). */
+#define BATCH 64
+
+/* Field 10 of /proc/PID/stat: the command in field 2 may hold blanks and brackets. */
+static int minor_faults(pid_t pid, uint64_t *ret)
+{
+	char path[64], line[1024], *p;
+	_cleanup_fclose_ FILE *f = NULL;
+	unsigned long long n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(line, sizeof(line), f))
+		return -ESRCH;
+	p = strrchr(line, ')');
+	if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %llu", &n) != 1)
+		return -ESRCH;
+	*ret = n;
+	return 0;
+}
+
+/*
+ * Of faults that wait for a disk some are made by the kernel's own threads, and counted as theirs:
+ * they are left out on both sides.
+ */
+static int failed_faults(const PmlLeaseRecord *rec, int64_t *ret)
+{
+	uint64_t all, major, minor;
+	int r = pml_cgroup_faults(rec->vmm_cgroup, &all, &major);
+
+	if (r == 0)
+		r = minor_faults(rec->vmm_pid, &minor);
+	if (r == 0)
+		*ret = (int64_t)(all - major - minor);
+	return r;
+}
+
+static int count(const EvictData *d, int64_t *ret)
+{
+	const Manager *m = d->manager;
+
+	return m->failed_faults ? m->failed_faults(&d->rec, ret) : failed_faults(&d->rec, ret);
+}
+
+void lie_begin(EvictData *d)
+{
+	if (!d->released || d->vmm_gone || d->rec.vmm_pid <= 0 || d->fence_r < 0 ||
+		d->fence.level != PML_FENCE_UNBIND)
+		return;
+	d->watched = count(d, &d->faults) == 0;
+	d->fenced_usec = pml_now_usec(CLOCK_MONOTONIC);
+}
+
+void lie_look(EvictData *d)
+{
+	uint64_t end = d->fenced_usec + LOOK_USEC;
+	int64_t now, enough = 4L * BATCH * get_nprocs();
+
+	while (d->watched && count(d, &now) == 0) {
+		d->lied = now - d->faults > enough;
+		if (d->lied || pml_now_usec(CLOCK_MONOTONIC) >= end)
+			break;
+		/* Nobody announces a fault that fails. */
+		(void)poll(NULL, 0, LOOK_EVERY);
+	}
+}
