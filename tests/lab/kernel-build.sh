@@ -7,10 +7,12 @@ source_package=linux-source-6.12
 series_dir=$top/kernel-patches/linux-6.12.y
 config_dir=$top/tests/lab/kernels
 
-# The patches in their order; a cover letter is none.
+# The patches in their order; a cover letter is none. With LAB_PATCHES=N the first N of them: a test
+# has to fail on the kernel before its patch.
 series_files()
 {
-	find "$series_dir" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' 2>/dev/null | sort
+	find "$series_dir" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' 2>/dev/null | sort |
+		sed "${LAB_PATCHES:+$((LAB_PATCHES + 1)),\$d}"
 }
 
 # source_get: sets $source_dir (linux/, unpacked; version). What is there once stays: a newer point
@@ -57,7 +59,7 @@ tree_patch()
 }
 
 # tree_configure TREE FRAGMENT...: a fragment's line that the configuration did not take would be
-# missed much later.
+# missed much later. Of two fragments the later one has its way.
 tree_configure()
 {
 	local tree=$1 missing
@@ -66,15 +68,17 @@ tree_configure()
 	tree_make_target "$tree" tinyconfig
 	"$tree/scripts/kconfig/merge_config.sh" -m -O "$tree" "$tree/.config" "$@" >/dev/null
 	tree_make_target "$tree" olddefconfig
-	missing=$(sort -u "$@" | grep -E '^CONFIG_.*=' | awk -F= '
+	missing=$(grep -hE '^CONFIG_.*=' "$@" | awk -F= '
 		FILENAME == "-" { want[$1] = $0; next }
 		$0 ~ /^CONFIG_/ { got[$1] = $0 }
 		END {
 			for (name in want) {
 				value = want[name]
 				sub(/^[^=]*=/, "", value)
-				if (got[name] != want[name] && !(value == "n" && !(name in got)))
-					print want[name] ", not: " got[name]
+				# To look at it would be to make it.
+				has = name in got ? got[name] : name "=n"
+				if (has != name "=" value)
+					print want[name] ", not: " has
 			}
 		}' - "$tree/.config")
 	[ -z "$missing" ] || { echo "the configuration has lost:" && echo "$missing" && return 1; }
@@ -126,6 +130,10 @@ kernel_built_from()
 		shift
 	done
 	shift
-	# What is above the first change is for readers: it may be edited without a new kernel.
-	[ $# -eq 0 ] || sed -s -n '/^diff --git /,$p' "$@"
+	# What is above the first change is for readers, as documentation is: it may be edited
+	# without a new kernel.
+	[ $# -eq 0 ] || awk '
+		FNR == 1 { keep = 0 }
+		/^diff --git / { keep = $3 !~ "^a/(Documentation/|MAINTAINERS$|tools/)" }
+		keep' "$@"
 }

@@ -19,5 +19,5 @@ kernel_inputs()
 
 kernel_make()
 {
-	kernel_build "$1" patched lab -- "${series[@]}"
+	kernel_build "$1" "patched${LAB_PATCHES:+-$LAB_PATCHES}" lab -- "${series[@]}"
 }
