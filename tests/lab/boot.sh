@@ -277,10 +277,11 @@ boot()
 	done
 	# A host that ends by itself has delivered all of its output; others get no such courtesy.
 	case $outcome in
-	[0-9]*) timeout 20 tail --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true ;;
+	[0-9]* | died) timeout 20 tail --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true ;;
 	*) kill -KILL "$pid" 2>/dev/null || true ;;
 	esac
-	wait "$pid" 2>/dev/null || true
+	qemu_status=0
+	wait "$pid" 2>/dev/null || qemu_status=$?
 	qemu_pid=
 	exec {control}<&-
 	wait "$cat_pid" || true
@@ -369,7 +370,7 @@ main()
 		exit 124
 		;;
 	died)
-		say "./run lab: the emulated host died"
+		say "./run lab: the emulated host died (status $qemu_status of QEMU)"
 		console_tail
 		exit 125
 		;;
