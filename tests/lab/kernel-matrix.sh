@@ -72,7 +72,8 @@ matrix_table()
 			}
 		}'
 	jq -r '(.cells | length) as $run
-		| [(.cells | group_by(.outcome)[] | "\(length) \(.[0].outcome)"),
+		| [(.cells | group_by(if .outcome == "n/a" then "n/a: " + .detail else .outcome end)[]
+			| "\(length) \(.[0] | if .outcome == "n/a" then "n/a: " + .detail else .outcome end)"),
 			(.possible - $run | select(. > 0) | "\(.) not run")]
 		| "\(.|join(", "))"' "$1"
 	jq -r '"\(.kernel), \(.release // "that did not start")"' "$1"
@@ -85,7 +86,7 @@ matrix_picture()
 		def once: reduce .[] as $x ([]; if index([$x]) then . else . + [$x] end);
 		def colour: {
 			"no-access": "#2e8b57", held: "#d9a400", live: "#6aa6d6", stale: "#c62828",
-			hang: "#8e24aa", oops: "#4a0000", broken: "#e07000", "-": "#e6e6e6"
+			hang: "#8e24aa", oops: "#4a0000", broken: "#e07000", "n/a": "#e6e6e6", "-": "#e6e6e6"
 		}[.] // "#ffffff\" stroke=\"#c8c8c8";
 		def text: @html;
 		(map(.cells[].event) | once) as $events
@@ -107,9 +108,9 @@ matrix_picture()
 				  ($events | to_entries[] | $at["\($row) \(.value)"] as $cell
 					| "<rect x=\"\($left + .key * $size)\" y=\"\($above + $y * $size)\" width=\"\($size - 2)\" height=\"\($size - 2)\" fill=\"\(($cell.outcome // "") | colour)\"><title>\("\($row), \(.value): \($cell.outcome // "not run") \($cell.detail // "")" | text)</title></rect>")),
 			  "</g>"),
-		  (["no-access", "held", "live", "broken", "stale", "hang", "oops", "-", ""] | to_entries[]
+		  (["no-access", "held", "live", "broken", "stale", "hang", "oops", "n/a", ""] | to_entries[]
 			| "<rect x=\"\($left + .key * 85)\" y=\"\($height - 26)\" width=\"14\" height=\"14\" fill=\"\(.value | colour)\"/>",
-			  "<text x=\"\($left + .key * 85 + 19)\" y=\"\($height - 15)\">\({"-": "not possible", "": "not run"}[.value] // .value)</text>"),
+			  "<text x=\"\($left + .key * 85 + 19)\" y=\"\($height - 15)\">\({"n/a": "no such event", "": "not run"}[.value] // .value)</text>"),
 		  "</svg>"' "$@"
 }
 
