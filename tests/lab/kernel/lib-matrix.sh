@@ -37,22 +37,41 @@ namespace='' namespace_shape=''
 # An event, a holder or a quarantine has not ended: only a new boot can go on.
 unknown_state=''
 
-# bounded SECONDS COMMAND...: its status; 124 and left behind when it does not end. timeout(1)
-# would wait for what cannot be killed.
+# bounded SECONDS COMMAND...: its status; 124 and left behind when it does not end, or when the kernel
+# has found a bug in itself. timeout(1) would wait for what cannot be killed.
 bounded()
 {
-	local seconds=$1 status
+	local end=$((SECONDS + $1)) status fd waited=0
 	shift
 
 	rm -f /run/lab-event.done
-	IFS= read -r -t "$seconds" status < <(
+	exec {fd}< <(
 		trap '' PIPE
 		"$@" >/run/lab-event.log 2>&1
 		status=$?
 		touch /run/lab-event.done
 		echo "$status" 2>/dev/null
-	) || return 124
-	return "$status"
+	)
+	until IFS= read -r -t 2 -u "$fd" status || { waited=$? && [ "$waited" -le 128 ]; }; do
+		[ "$SECONDS" -lt "$end" ] && [ -z "$(complaint)" ] || break
+	done
+	exec {fd}<&-
+	return "${status:-124}"
+}
+
+# ask WORD...: the holder's answer. None comes from one that the kernel has killed.
+ask()
+{
+	local line end=$((SECONDS + 30)) waited
+
+	printf '%s\n' "$*" >&"${holder_in[cell]}"
+	while [ "$SECONDS" -lt "$end" ]; do
+		waited=0
+		IFS= read -r -t 2 -u "${holder_out[cell]}" line || waited=$?
+		[ "$waited" -ne 0 ] || { printf '%s\n' "$line" && return; }
+		[ "$waited" -gt 128 ] && [ -z "$(complaint)" ] || return
+	done
+	return 1
 }
 
 write_to()
@@ -103,7 +122,7 @@ tenant()
 # The device is gone and comes back. Only now can the holder open it as a dead one.
 away()
 {
-	[ "$row" != reopened ] || holder_ask cell away >/dev/null || true
+	[ "$row" != reopened ] || ask away >/dev/null || true
 }
 
 event_unbind()
@@ -381,6 +400,22 @@ start_anew()
 	power_cut
 }
 
+# What the holder and the next tenant get after the event, as far as the kernel lives.
+cell_access()
+{
+	[ -z "$(complaint)" ] || return 0
+	[ -z "$tenant" ] || tenant write 0x2e3 >/dev/null
+	! held || was_held=yes
+	read_answer=$(ask read) || read_answer=hang
+	[ -z "$(complaint)" ] || return 0
+	# Writing to what has become the kernel's own, or a file system's, would harm the judge.
+	case $event in
+	kmem | recreate-fsdax) ;;
+	*) write_answer=$(ask write 0x5a1e) || write_answer=hang ;;
+	esac
+	[ -z "$tenant" ] || [ -n "$(complaint)" ] || tenant_sees=$(tenant read)
+}
+
 # cell_run ROW EVENT: sets $verdict to OUTCOME DETAIL
 cell_run()
 {
@@ -415,17 +450,14 @@ cell_run()
 		refused=${refused:-refused} event_status=0 namespace_shape=changed
 	fi
 	if [ "$event_status" -eq 0 ] || [ "$event_status" -eq 124 ]; then
-		[ -z "$tenant" ] || tenant write 0x2e3 >/dev/null
-		! held || was_held=yes
-		read_answer=$(holder_ask cell read) || read_answer=hang
-		# Writing to what has become the kernel's own, or a file system's, would harm the judge.
-		case $event in
-		kmem | recreate-fsdax) ;;
-		*) write_answer=$(holder_ask cell write 0x5a1e) || write_answer=hang ;;
-		esac
-		[ -z "$tenant" ] || tenant_sees=$(tenant read)
+		cell_access
 	fi
-	holder_let_go || release_status=$?
+	# Who waits after a bug waits for what it has broken.
+	[ -n "$(complaint)" ] || holder_let_go || release_status=$?
+	if [ -n "$(complaint)" ]; then
+		verdict=$(judge)
+		return
+	fi
 	if [ "$event_status" -eq 124 ]; then
 		! wait_for 20 test -e /run/lab-event.done || event_ends=yes
 	elif [ "$event_status" -eq 0 ] && [ -n "$tenant" ]; then
