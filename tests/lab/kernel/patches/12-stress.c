@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Everything at once, for a while: processes that open, map, fork, pin and
- * touch, while the device is revoked, unbound and bound again. No access may
+ * Everything at once, for a while: processes that open, map, fork, pin, touch
+ * and want to be told, while the device is revoked, unbound and bound again. No access may
  * succeed that begins after the end of the binding it belongs to, and the
  * kernel must stay quiet (which whoever runs this has to look at).
  *
@@ -12,6 +12,7 @@
  * there is a device to unbind, and only the kernel's quiet is asked for.
  */
 #include <linux/io_uring.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -24,7 +25,7 @@ static struct shared {
 	_Atomic uint64_t epoch;
 	/* up to this one they have ended: nobody may have access */
 	_Atomic uint64_t gone;
-	_Atomic uint64_t touched, refused, stale, opened, pinned;
+	_Atomic uint64_t touched, refused, stale, opened, pinned, told;
 	_Atomic bool stop;
 } * shared;
 
@@ -107,18 +108,52 @@ static void work(void)
 	_exit(0);
 }
 
+static void told(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)context;
+	if (info->si_code != BUS_MCEERR_AO)
+		_exit(1);
+	shared->told++;
+}
+
+/* Has it mapped, touches nothing, and has asked for early notice. */
+static void listen_early(void)
+{
+	struct sigaction action = {.sa_sigaction = told, .sa_flags = SA_SIGINFO | SA_RESTART};
+	void *address;
+	int fd;
+
+	sigaction(SIGBUS, &action, NULL);
+	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+	while (!shared->stop) {
+		fd = dax_open();
+		address = fd < 0 ? MAP_FAILED
+				 : mmap(NULL, align, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		pause_ms(random() % 30);
+		if (address != MAP_FAILED)
+			munmap(address, align);
+		if (fd >= 0)
+			close(fd);
+	}
+	_exit(0);
+}
+
 static bool revoke_and_wait(uint64_t epoch)
 {
-	char text[64];
+	char text[64], generation[64];
 	int i;
 
-	if (dax_read("generation", text, sizeof(text)) || dax_write("revoke", text))
+	if (dax_read("generation", generation, sizeof(generation)) ||
+		dax_write("revoke", generation))
 		return false;
 	for (i = 0; i < 1000; i++) {
 		if (dax_read("revoke_state", text, sizeof(text)))
 			return false;
 		if (!strcmp(text, "revoked") || !strcmp(text, "held")) {
 			shared->gone = epoch;
+			if (random() % 2)
+				dax_write("revoke_notify", generation);
 			return true;
 		}
 		pause_ms(1);
@@ -145,7 +180,7 @@ int main(int argc, char **argv)
 	int64_t end;
 	bool others = argc > 3 && !strcmp(argv[3], "with-others");
 	uint64_t rounds = 0, revoked = 0, quarantined = 0;
-	pid_t workers[WORKERS];
+	pid_t workers[WORKERS + 1];
 	int i, rc = 0;
 
 	dax_test_init(argc, argv);
@@ -155,10 +190,12 @@ int main(int argc, char **argv)
 	if (shared == MAP_FAILED)
 		die("mmap");
 	shared->epoch = 1;
-	for (i = 0; i < WORKERS; i++) {
+	for (i = 0; i <= WORKERS; i++) {
 		workers[i] = fork();
 		if (!workers[i]) {
 			srandom(i);
+			if (i == WORKERS)
+				listen_early();
 			work();
 		}
 	}
@@ -179,14 +216,14 @@ int main(int argc, char **argv)
 		rc = 0;
 	}
 	shared->stop = true;
-	for (i = 0; i < WORKERS; i++)
+	for (i = 0; i <= WORKERS; i++)
 		waitpid(workers[i], NULL, 0);
 	printf("# %llu bindings, %llu revoked, %llu quarantined; %llu mappings, %llu touches, "
-	       "%llu refused, %llu pins\n",
+	       "%llu refused, %llu pins, %llu notices\n",
 		(unsigned long long)rounds, (unsigned long long)revoked,
 		(unsigned long long)quarantined, (unsigned long long)shared->opened,
 		(unsigned long long)shared->touched, (unsigned long long)shared->refused,
-		(unsigned long long)shared->pinned);
+		(unsigned long long)shared->pinned, (unsigned long long)shared->told);
 	ksft_check(rc == 0, "unbound and bound each time (%d)", rc);
 	ksft_check(rounds > 10 && shared->touched && shared->refused, "it was put to the test");
 	if (!others)
