@@ -7,7 +7,48 @@
 . ./lib.sh
 
 runs=${1:-20}
+tracing=/sys/kernel/tracing
 systemctl stop pmemleased.service 2>/dev/null
+# What a page that goes offline says would be most of what it takes.
+dmesg -n 1
+
+# What a revocation, and an unbinding, consist of.
+trace_begin()
+{
+	local function
+
+	mountpoint -q "$tracing" || mount -t tracefs tracefs "$tracing" || return
+	echo 0 >"$tracing/events/enable"
+	for function in synchronize_srcu synchronize_rcu_expedited unmap_mapping_range; do
+		echo "p:bench/${function}_in $function" >>"$tracing/kprobe_events"
+		echo "r:bench/${function}_out $function" >>"$tracing/kprobe_events"
+	done 2>/dev/null
+	echo 1 >"$tracing/events/bench/enable"
+}
+
+# Their times, as measurements: those of the kernel's worker are the revocation's.
+trace_end()
+{
+	awk '
+		/^#/ { next }
+		{
+			for (i = 2; i < NF && $i !~ /^[0-9]+\.[0-9]+:$/; i++)
+				;
+			time = $i + 0
+			event = $(i + 1)
+			sub(/:$/, "", event)
+			task = $1
+			if (sub(/_in$/, "", event))
+				begun[task, event] = time
+			else if (sub(/_out$/, "", event) && (task, event) in begun) {
+				printf "{\"name\":\"%s_%s\",\"nsec\":%d}\n",
+					task ~ /^kworker/ ? "revoke" : "unbind", event,
+					(time - begun[task, event]) * 1e9
+				delete begun[task, event]
+			}
+		}' "$tracing/trace"
+	echo >"$tracing/trace"
+}
 
 # bench REGION ALIGN SIZE
 bench()
@@ -18,22 +59,36 @@ bench()
 	namespace=$(jq -er .dev <<<"$answer")
 	dax=$(jq -er '.daxregion.devices[0].chardev' <<<"$answer")
 	echo "bench: $dax, $3 in pages of $2, $runs rounds" >&2
+	echo >"$tracing/trace"
 	./revoke-bench "$dax" "$runs" >/run/bench.jsonl || exit 1
+	trace_end >>/run/bench.jsonl
 	jq -sc --arg kernel "$(uname -r)" --arg align "$2" \
-		--argjson size "$(cat "/sys/bus/dax/devices/$dax/size")" '
+		--argjson size "$(cat "/sys/bus/dax/devices/$dax/size")" \
+		--argjson pages "$(($(cat "/sys/bus/dax/devices/$dax/size") / $(cat "/sys/bus/dax/devices/$dax/align")))" '
 		def median: sort | if length % 2 == 1 then .[length / 2 | floor]
 			else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+		def quartile($n): sort | .[(length * $n / 4 | floor)];
 		(group_by(.name) | map({key: .[0].name, value: {
 			median_nsec: (map(.nsec) | median), min_nsec: (map(.nsec) | min),
+			quartiles_nsec: [(map(.nsec) | quartile(1)), (map(.nsec) | quartile(3))],
 			max_nsec: (map(.nsec) | max), runs: length}}) | from_entries) as $r
-		| {kernel: $kernel, size_bytes: $size, page: $align, results: $r}
-		+ if $r.revoke then {ratios: {
+		| {kernel: $kernel, size_bytes: $size, page: $align, pages: $pages, results: $r}
+		+ if $r.revoke then {ratios: ({
 			"revoke/munmap": ($r.revoke.median_nsec / $r.munmap.median_nsec),
-			"revoke/unbind": ($r.revoke.median_nsec / $r.unbind.median_nsec)}}
+			"revoke/unbind": ($r.revoke.median_nsec / $r.unbind.median_nsec)}
+			+ if $r.revoke_synchronize_srcu then {
+				"revoke/(2 munmap + srcu)": ($r.revoke.median_nsec /
+					(2 * $r.munmap.median_nsec + $r.revoke_synchronize_srcu.median_nsec))}
+			else {} end
+			+ if $r.notify and $r.offline_page then {
+				"offline_page of each page/notify":
+					($r.offline_page.median_nsec * $pages / $r.notify.median_nsec)}
+			else {} end)}
 		else {} end' /run/bench.jsonl
 	ndctl destroy-namespace -f "$namespace" >/dev/null || exit 1
 }
 
+trace_begin || echo "bench: no tracing here: the parts are not measured" >&2
 bench region0 2M 1G
-bench region1 2M 64G
 bench region0 4K 1G
+bench region1 2M 64G

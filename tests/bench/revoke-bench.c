@@ -1,27 +1,36 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * revoke-bench DEVICE ROUNDS: how long it takes to take a mapping of a whole device-dax away, by a
- * munmap of its owner, an unbind and (where the kernel has it) a revoke, in turn; and how long a
- * first touch of its pages takes. A line of JSON for each measurement: {"name":…,"nsec":…}.
+ * munmap of its owner, an unbind and (where the kernel has it) a revoke, in turn; how long a
+ * first touch of its pages takes; and how long it takes to tell its owner, who has asked for early
+ * notice: of all of it by revoke_notify, and of a page by hard_offline_page, as whoever has no
+ * revoke_notify would for each. A line of JSON for each measurement: {"name":…,"nsec":…}.
  *
- * The device is bound to device_dax, held by nobody, and is so again at the end.
+ * The device is bound to device_dax, held by nobody, and is so again at the end, with pages in it
+ * that the kernel takes for broken.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #define REVOKE_TIMEOUT_MSEC 120000
 /* 64 GiB of 2 MiB. Of more pages the kernel maps the rest by itself, which is faster. */
 #define TOUCHED_PAGES 32768
+#define OFFLINE_PAGE  "/sys/devices/system/memory/hard_offline_page"
 
 static const char *name;
+/* A signal is waited for by nobody: it arrives when the system call that sends it returns. */
+static volatile sig_atomic_t notices;
 
 struct mapping {
 	int fd;
@@ -169,11 +178,79 @@ static uint64_t revoke_timed(void)
 	return taken;
 }
 
+static void on_notice(int number)
+{
+	(void)number;
+	notices++;
+}
+
+/* One order for all of a mapping, after its revocation. */
+static void notify_timed(const char *generation)
+{
+	char path[128];
+	uint64_t begun;
+	int before = notices;
+
+	attribute_path("revoke_notify", path, sizeof(path));
+	if (access(path, F_OK) < 0)
+		return;
+	begun = now_nsec();
+	write_to(path, generation);
+	report("notify", now_nsec() - begun);
+	if (notices != before + 1) {
+		errno = ENOMSG;
+		die("revoke_notify");
+	}
+}
+
+/* An order for each page, of as many as there are rounds. */
+static void offline_timed(size_t size_bytes, size_t align_bytes, int rounds)
+{
+	struct mapping mapping = take(size_bytes, align_bytes);
+	size_t start = attribute_number("resource");
+	char address[32];
+	uint64_t begun;
+	int before;
+
+	for (int i = 0; i < rounds && (size_t)i < size_bytes / align_bytes; i++) {
+		before = notices;
+		snprintf(address, sizeof(address), "%#zx", start + (size_t)i * align_bytes);
+		begun = now_nsec();
+		write_to(OFFLINE_PAGE, address);
+		report("offline_page", now_nsec() - begun);
+		if (notices != before + 1) {
+			errno = ENOMSG;
+			die(OFFLINE_PAGE);
+		}
+	}
+	drop(&mapping, size_bytes);
+}
+
+/* Whether there is such a thing. */
+static bool revoke_round(size_t size_bytes, size_t align_bytes)
+{
+	struct mapping mapping;
+	char path[128], generation[32];
+
+	attribute_path("revoke", path, sizeof(path));
+	if (access(path, F_OK) < 0)
+		return false;
+	attribute_get("generation", generation, sizeof(generation));
+	mapping = take(size_bytes, align_bytes);
+	report("revoke", revoke_timed());
+	notify_timed(generation);
+	drop(&mapping, size_bytes);
+	driver("unbind");
+	driver("bind");
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	struct sigaction action = {.sa_handler = on_notice, .sa_flags = SA_RESTART};
 	size_t size_bytes, align_bytes;
 	struct mapping mapping;
-	char path[128];
+	bool revokes = false;
 	uint64_t begun;
 	int rounds;
 
@@ -189,7 +266,8 @@ int main(int argc, char **argv)
 		errno = EINVAL;
 		die("the device's size and align");
 	}
-	attribute_path("revoke", path, sizeof(path));
+	sigaction(SIGBUS, &action, NULL);
+	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
 	for (int i = 0; i < rounds; i++) {
 		mapping = take(size_bytes, align_bytes);
 		begun = now_nsec();
@@ -204,13 +282,9 @@ int main(int argc, char **argv)
 		drop(&mapping, size_bytes);
 		driver("bind");
 
-		if (access(path, F_OK) < 0)
-			continue;
-		mapping = take(size_bytes, align_bytes);
-		report("revoke", revoke_timed());
-		drop(&mapping, size_bytes);
-		driver("unbind");
-		driver("bind");
+		revokes = revoke_round(size_bytes, align_bytes);
 	}
+	if (revokes)
+		offline_timed(size_bytes, align_bytes, rounds);
 	return 0;
 }
