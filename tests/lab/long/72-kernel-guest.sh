@@ -4,8 +4,9 @@
 #
 # What a running guest of libvirt sees when its device-dax goes. With the kernel patches: removed, an
 # error that stops the machine for everybody to see; revoked, a machine check that the guest
-# survives, also when the device has a new tenant. On a kernel without them (--kernel stock), what
-# happens instead is asserted as well: that is what the patches are for.
+# survives, also when the device has a new tenant; and early notice, for who wants to give it. On a
+# kernel without them (--kernel stock), what happens instead is asserted as well: that is what the
+# patches are for.
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
 
@@ -38,6 +39,18 @@ used()
 	awk '{ print $14 + $15 }' "/proc/$(cat "/run/libvirt/qemu/$1.pid")/stat"
 }
 
+# tenant WORD...: somebody who opens the device now.
+tenant()
+{
+	printf '%s\n' "$*" | stale untouched "/dev/$dax" | tail -n 1
+}
+
+# failures COUNT: so many memory failures libvirt has told of.
+failures()
+{
+	[ "$(grep -c memory-failure /run/lab-events)" -ge "$1" ]
+}
+
 revoked()
 {
 	[ "$(cat "$device/revoke_state")" = revoked ]
@@ -58,26 +71,37 @@ else
 	sleep 4
 	succeeds "without the patches: it burns its processor" \
 		[ $(($(used g1) - before)) -gt 100 ]
+	echo "$dax" >"$driver/bind"
+	is "$(tenant write 0x2e3)" ok "bound again, the next tenant writes"
+	is "$(guest cmd g1 fill 9)" ok "without the patches: and the old guest, too"
+	like "$(tenant read)" "^value 0x([^2]|2[^e]|2e[^3])" \
+		"without the patches: over what the next tenant has written"
+	guest stop g1
+	plan
 fi
 guest stop g1
 echo "$dax" >"$driver/bind"
-[ -n "$patched" ] || plan
 
 # Before the guest is there: who comes to listen after the failure hears nothing.
-timeout 240 virsh event --event memory-failure >/run/lab-events 2>&1 &
+timeout 300 stdbuf -oL virsh event --loop --event memory-failure >/run/lab-events 2>&1 &
 is "$(lend g2)" ok "another guest writes to the device"
 cat "$device/generation" >"$device/revoke"
 succeeds "revoked" wait_for 20 revoked
+# For nothing nobody can wait.
+sleep 2
+fails "that alone tells nobody" failures 1
+cat "$device/generation" >"$device/revoke_notify"
+succeeds "early notice: libvirt tells of a memory failure that nobody has touched" wait_for 20 failures 1
+is "$(guest cmd g2 ping)" pong "the guest lives on"
 like "$(guest cmd g2 check 7)" "^sigbus" "revoked: the guest's process gets SIGBUS"
 is "$(guest cmd g2 ping)" pong "the guest lives on"
 like "$(state g2)" "^running" "its machine runs"
-succeeds "libvirt tells of a memory failure" wait_for 20 grep -q memory-failure /run/lab-events
+succeeds "libvirt tells of a memory failure again" wait_for 20 failures 2
 echo "$dax" >"$driver/unbind"
 echo "$dax" >"$driver/bind"
-is "$(printf 'write 0x2e3\n' | stale untouched "/dev/$dax" | tail -n 1)" ok "the next tenant writes"
+is "$(tenant write 0x2e3)" ok "the next tenant writes"
 like "$(guest cmd g2 fill 9)" "^sigbus" "bound again: the old guest's writing still gets SIGBUS"
-is "$(printf 'read\n' | stale untouched "/dev/$dax" | tail -n 1)" "value 0x2e3" \
-	"the next tenant's data is as it was"
+is "$(tenant read)" "value 0x2e3" "the next tenant's data is as it was"
 is "$(guest cmd g2 ping)" pong "and the guest lives on"
 guest stop g2
 plan
