@@ -173,7 +173,8 @@ int main(int argc, char **argv)
 	size = dax_read_u64("size");
 	generation = dax_read_u64("generation");
 	earlier = start(true);
-	ksft_check(order("revoke_notify", generation) == -EBUSY, "no notice of what is not revoked");
+	ksft_check(
+		order("revoke_notify", generation) == -EBUSY, "no notice of what is not revoked");
 	ksft_check(order("revoke", generation) == 0 && revoked(), "revoked");
 	told = wait_told(&earlier, SILENCE_MS);
 	ksft_check(told.notices == 0, "that alone tells nobody (%d)", told.notices);
