@@ -15,13 +15,13 @@ known()
 	case $1 in
 	# 6: what was mapped, or opened, before works again for whoever had it.
 	map-*:rebind | untouched:rebind | fd-*:rebind | forked:rebind | mremap:rebind | \
-		mprotect:rebind | process-vm:rebind | ptrace:rebind) echo stale ;;
+		mprotect:rebind | kvm*:rebind | process-vm:rebind | ptrace:rebind) echo stale ;;
 	# 4: the unbound device can be opened.
-	reopened:unbind) echo oops ;;
-	# 7: what is pinned is given back to nobody.
-	io-uring:unbind) echo oops ;;
+	reopened:unbind | reopened:rebind) echo oops ;;
+	# 7: what is pinned is not waited for.
+	io-uring:unbind | vmsplice:unbind | o-direct:unbind) echo oops ;;
 	# 3: the touch of a guest never ends.
-	kvm:unbind | kvm-untouched:unbind) echo hang ;;
+	kvm:unbind | kvm-untouched:unbind | kvm:region-disable | kvm-untouched:region-disable) echo hang ;;
 	esac
 }
 
