@@ -53,7 +53,9 @@ bounded()
 		echo "$status" 2>/dev/null
 	)
 	until IFS= read -r -t 2 -u "$fd" status || { waited=$? && [ "$waited" -le 128 ]; }; do
-		[ "$SECONDS" -lt "$end" ] && [ -z "$(complaint)" ] || break
+		if [ "$SECONDS" -ge "$end" ] || [ -n "$(complaint)" ]; then
+			break
+		fi
 	done
 	exec {fd}<&-
 	return "${status:-124}"
@@ -69,7 +71,9 @@ ask()
 		waited=0
 		IFS= read -r -t 2 -u "${holder_out[cell]}" line || waited=$?
 		[ "$waited" -ne 0 ] || { printf '%s\n' "$line" && return; }
-		[ "$waited" -gt 128 ] && [ -z "$(complaint)" ] || return
+		if [ "$waited" -le 128 ] || [ -n "$(complaint)" ]; then
+			return 1
+		fi
 	done
 	return 1
 }
