@@ -71,11 +71,22 @@ void ask_end(Job *job)
 
 /* --- what was answered --- */
 
-static void keep_answer(EvictData *d, const char *error, const char *why)
+static void keep_answer(Job *job, const char *error, const char *why)
 {
+	char answer[sizeof(((EvictData *)NULL)->answer)];
+	EvictData *d = job->data;
+
+	(void)snprintf(answer, sizeof(answer), "%s", why ? why : "no reason was given");
+	pml_make_printable(answer);
+	/* It is asked again and again, and mostly says the same. */
+	if (strcmp(answer, d->answer) != 0)
+		log_full(LOG_INFO,
+			&(LogFields){.lease = job->lease->record.id,
+				.domain = job->lease->record.domain},
+			"The guest of domain %s does not let go of region %s: %s",
+			job->lease->record.domain_name, region_label(job->region), answer);
 	(void)PML_STRCPY(d->answer_error, error);
-	(void)snprintf(d->answer, sizeof(d->answer), "%s", why ? why : "no reason was given");
-	pml_make_printable(d->answer);
+	(void)PML_STRCPY(d->answer, answer);
 }
 
 static const char *error_of(int r)
@@ -202,7 +213,7 @@ static PmlOnRefusal on_refusal(const Job *job)
 /* False: there is nothing to wait for. */
 static bool take_answer(struct Ask *a, int r)
 {
-	EvictData *d = a->job->data;
+	const EvictData *d = a->job->data;
 
 	if (r == 0 && !a->release.over) {
 		tell(a, "the guest is letting go", "");
@@ -213,10 +224,10 @@ static bool take_answer(struct Ask *a, int r)
 		return false;
 	}
 	if (r == 0) {
-		keep_answer(d, PML_ERROR_GUEST_REFUSED, a->release.reason);
+		keep_answer(a->job, PML_ERROR_GUEST_REFUSED, a->release.reason);
 		tell(a, "refused: ", d->answer);
 	} else {
-		keep_answer(d, error_of(r), r < 0 ? strerror(-r) : a->why);
+		keep_answer(a->job, error_of(r), r < 0 ? strerror(-r) : a->why);
 		tell(a, "waiting for the guest", "");
 	}
 	a->release = (VirtRelease){};
@@ -340,6 +351,9 @@ void ask_note(Job *job)
 {
 	const EvictData *d = job->data;
 
+	/* What ended the wait was neither the guest's answer nor its deadline. */
+	if (d->must && !d->released)
+		return;
 	if (d->lied)
 		job_set_note(job, PML_ERROR_GUEST_LIED,
 			"The guest said that it had let go, and still uses the region. It is paused: it would spin.");

@@ -3,7 +3,8 @@
 /*
  * A guest that has let go runs on, and is believed nothing: what it reached is gone. One that still
  * touches it makes KVM try the same fault over and over, each of which fails; nothing announces
- * that, but the memory controller counts faults that failed and the process does not.
+ * that, but the memory controller counts faults that failed and the process does not. Of a machine
+ * that shares its cgroup with helpers nothing can be told.
  */
 
 #include <poll.h>
@@ -44,7 +45,7 @@ static int minor_faults(pid_t pid, uint64_t *ret)
 static int failed_faults(const PmlLeaseRecord *rec, int64_t *ret)
 {
 	uint64_t all, major, minor;
-	int r = pml_cgroup_faults(rec->vmm_cgroup, &all, &major);
+	int r = pml_cgroup_faults(rec->vmm_cgroup, rec->vmm_pid, &all, &major);
 
 	if (r == 0)
 		r = minor_faults(rec->vmm_pid, &minor);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <dirent.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -268,24 +269,86 @@ int pml_cgroup_frozen(const char *cgroup, bool *ret)
 	return events < 0 ? events : read_frozen(events, ret);
 }
 
-int pml_cgroup_faults(const char *cgroup, uint64_t *ret_all, uint64_t *ret_major)
+typedef struct Members {
+	pid_t pid;
+	bool has_it;
+	bool has_others;
+} Members;
+
+static int read_members(int dir_fd, Members *m)
+{
+	int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	int pid;
+
+	if (!f) {
+		int r = errno_of_cgroup();
+
+		closep(&fd);
+		return r;
+	}
+	/* A threaded cgroup's processes are told by the one above it (EOPNOTSUPP here). */
+	while (fscanf(f, "%d", &pid) == 1)
+		if (pid == m->pid)
+			m->has_it = true;
+		else
+			m->has_others = true;
+	return 0;
+}
+
+/* Below a machine's cgroup are libvirt's, and those of its threads. */
+#define DEPTH_MAX 4
+
+static int walk_members(int dir_fd, unsigned depth, Members *m)
+{
+	int r = read_members(dir_fd, m), fd;
+	struct dirent *e;
+	DIR *dir;
+
+	if (r < 0 || depth == DEPTH_MAX)
+		return r < 0 ? r : -EXDEV;
+	fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		r = errno_of_cgroup();
+		closep(&fd);
+		return r;
+	}
+	while (r == 0 && (e = readdir(dir))) {
+		_cleanup_close_ int sub = -EBADF;
+
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		sub = openat(fd, e->d_name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		r = sub < 0 ? errno_of_cgroup() : walk_members(sub, depth + 1, m);
+	}
+	(void)closedir(dir);
+	return r;
+}
+
+int pml_cgroup_faults(const char *cgroup, pid_t pid, uint64_t *ret_all, uint64_t *ret_major)
 {
 	_cleanup_close_ int dir_fd = open_cgroup(cgroup);
+	Members members = {.pid = pid};
 	_cleanup_fclose_ FILE *f = NULL;
 	_cleanup_free_ char *line = NULL;
 	unsigned long long all = 0, major = 0, n;
-	int fd, found = 0;
+	int fd, r, found = 0;
 	size_t size = 0;
 
 	if (dir_fd < 0)
 		return dir_fd;
+	r = walk_members(dir_fd, 0, &members);
+	if (r == 0 && (members.has_others || !members.has_it))
+		r = -EXDEV;
+	if (r < 0)
+		return r;
 	fd = openat(dir_fd, "memory.stat", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno_of_cgroup();
 	f = fdopen(fd, "r");
 	if (!f) {
-		int r = -errno;
-
+		r = -errno;
 		(void)close(fd);
 		return r;
 	}

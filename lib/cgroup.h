@@ -30,6 +30,7 @@ int pml_cgroup_frozen(const char *cgroup, bool *ret);
 /*
  * Page faults of the cgroup's memory since it was made: all of them, failed ones too (Linux
  * mm/memory.c mm_account_fault()), and those that waited for a disk. -ENOENT: the cgroup is gone,
- * or its memory is not accounted.
+ * or its memory is not accounted; -EXDEV: another process than this one is in it (libvirt puts a
+ * machine's helpers there), or this one is not.
  */
-int pml_cgroup_faults(const char *cgroup, uint64_t *ret_all, uint64_t *ret_major);
+int pml_cgroup_faults(const char *cgroup, pid_t pid, uint64_t *ret_all, uint64_t *ret_major);

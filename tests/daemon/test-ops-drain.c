@@ -251,6 +251,23 @@ static void test_silence_of_every_kind(void **state)
 	}
 }
 
+/* Its end is the answer. */
+static void test_ends_meanwhile(void **state)
+{
+	WorldEnd e;
+
+	world->agent = WORLD_AGENT_WORKS;
+	lend("a");
+	assert_int_equal(try_evict(PML_DEADLINE_INFINITY, false), 0);
+	until_draining();
+	UNTIL(world->asks == 1);
+	world_domain_stop(0);
+	e = finish(job->id);
+	assert_string_equal(e.result, "done");
+	assert_string_equal(e.error, "");
+	UNTIL(!region()->lease && region()->record.use == PML_USE_FREE);
+}
+
 static void test_infinity(void **state)
 {
 	uint64_t begin;
@@ -420,6 +437,7 @@ int main(int argc, char **argv)
 		TEST(test_refused_is_kept),
 		TEST(test_refusal_is_overruled),
 		TEST(test_silence_of_every_kind),
+		TEST(test_ends_meanwhile),
 		TEST(test_infinity),
 		TEST(test_own_deadline),
 		TEST(test_progress),

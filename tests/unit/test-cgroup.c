@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <cmocka.h>
@@ -158,45 +159,82 @@ static void test_freeze_and_thaw(void **state)
 	assert_int_equal(pml_cgroup_frozen(b.path, &frozen), -ENOENT);
 }
 
+/* Touches memory in the box when told to, and stays in it. */
+static pid_t start_member(const Box *b, int *ret_tell)
+{
+	char procs[300], byte;
+	int pair[2];
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	(void)snprintf(procs, sizeof(procs), "%s/cgroup.procs", b->dir);
+	pid = fork();
+	if (pid == 0) {
+		FILE *f = fopen(procs, "we");
+
+		(void)alarm(60);
+		(void)close(pair[0]);
+		if (!f || fputs("0", f) < 0 || fclose(f) != 0)
+			_exit(1);
+		(void)!write(pair[1], "x", 1);
+		while (read(pair[1], &byte, 1) == 1) {
+			volatile char *p = malloc(64 << 20);
+
+			for (size_t i = 0; p && i < 64 << 20; i += 4096)
+				p[i] = 1;
+			(void)!write(pair[1], "x", 1);
+		}
+		_exit(0);
+	}
+	(void)close(pair[1]);
+	assert_int_equal(read(pair[0], &byte, 1), 1);
+	*ret_tell = pair[0];
+	return pid;
+}
+
+static void end_member(pid_t pid, int tell)
+{
+	(void)kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	if (tell >= 0)
+		(void)close(tell);
+}
+
 static void test_faults(void **state)
 {
 	uint64_t all = 0, major = 0, before;
-	char procs[300];
-	int status;
+	int tell, r;
 	pid_t pid;
+	char byte;
 	Box b;
 
-	assert_int_equal(pml_cgroup_faults("/pmemlease-no-such", &all, &major), -ENOENT);
-	assert_int_equal(pml_cgroup_faults("/../x", &all, &major), -EINVAL);
+	assert_int_equal(pml_cgroup_faults("/pmemlease-no-such", 1, &all, &major), -ENOENT);
+	assert_int_equal(pml_cgroup_faults("/../x", 1, &all, &major), -EINVAL);
 	/* The emulated host has it. */
 	if (!make_box(&b)) {
 		print_message("no writable cgroup v2 hierarchy: faults are not counted\n");
 		return;
 	}
-	if (pml_cgroup_faults(b.path, &all, &major) < 0) {
-		drop_box(&b);
+	/* Of two nobody can tell whose they are. */
+	pid = start_member(&b, &tell);
+	assert_int_equal(pml_cgroup_faults(b.path, pid, &all, &major), -EXDEV);
+	end_member(b.child, -EBADF);
+	assert_int_equal(pml_cgroup_faults(b.path, getpid(), &all, &major), -EXDEV);
+	r = pml_cgroup_faults(b.path, pid, &all, &major);
+	if (r == 0) {
+		before = all;
+		assert_int_equal(write(tell, "x", 1), 1);
+		assert_int_equal(read(tell, &byte, 1), 1);
+		assert_int_equal(pml_cgroup_faults(b.path, pid, &all, &major), 0);
+		assert_true(all > before);
+	} else {
 		print_message("memory is not accounted here: faults are not counted\n");
-		return;
+		assert_int_equal(r, -ENOENT);
 	}
-	before = all;
-	(void)snprintf(procs, sizeof(procs), "%s/cgroup.procs", b.dir);
-	pid = fork();
-	if (pid == 0) {
-		FILE *f = fopen(procs, "we");
-		volatile char *p;
-
-		if (!f || fputs("0", f) < 0 || fclose(f) != 0)
-			_exit(1);
-		p = malloc(64 << 20);
-		for (size_t i = 0; p && i < 64 << 20; i += 4096)
-			p[i] = 1;
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	assert_int_equal(pml_cgroup_faults(b.path, &all, &major), 0);
-	assert_true(all > before);
-	drop_box(&b);
+	end_member(pid, tell);
+	assert_int_equal(pml_cgroup_faults(b.path, pid, &all, &major), -EXDEV);
+	while (rmdir(b.dir) < 0 && errno == EBUSY)
+		;
 }
 
 #define N_SPINNING 32
