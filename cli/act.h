@@ -39,6 +39,11 @@ ExitCode verb_evict(sd_bus *bus, const Options *o, char *const *args);
 ExitCode verb_release(sd_bus *bus, const Options *o, char *const *args);
 ExitCode verb_revoke(sd_bus *bus, const Options *o, char *const *args);
 
+/* device.c */
+ExitCode verb_device(sd_bus *bus, const Options *o, char *const *args);
+/* Of everything on o->device. */
+ExitCode evict_device(sd_bus *bus, const Options *o);
+
 /* How a job ended: EXIT_DONE, or its error, said. */
 ExitCode report_outcome(const Options *o, const JobOutcome *outcome);
 /* For --no-wait: the job, and nothing more. */

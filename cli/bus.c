@@ -21,6 +21,8 @@ static const struct {
 	{PML_ERROR_NO_SUCH_DOMAIN, EXIT_NOT_FOUND, "`virsh list --all` lists domains."},
 	{SD_BUS_ERROR_UNKNOWN_OBJECT, EXIT_NOT_FOUND,
 		"It has gone meanwhile; `pmemlease history` says how it ended."},
+	{PML_ERROR_NO_SUCH_DEVICE, EXIT_NOT_FOUND, "`ndctl list -DR` lists DIMMs and regions."},
+	{PML_ERROR_NOT_SAFE, EXIT_REFUSED, "`pmemlease device DEVICE` looks again."},
 	{PML_ERROR_BUSY, EXIT_REFUSED,
 		"`pmemlease jobs` shows what is under way, `pmemlease leases` who has it."},
 	{PML_ERROR_HELD, EXIT_REFUSED, "`pmemlease verify` names every holder."},

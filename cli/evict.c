@@ -121,9 +121,17 @@ ExitCode verb_evict(sd_bus *bus, const Options *o, char *const *args)
 	_cleanup_(take_back_clear) TakeBack t = {};
 	_cleanup_message_ sd_bus_message *m = NULL;
 	_cleanup_watch_ JobWatch *watch = NULL;
-	ExitCode code = look_before(bus, o, args[0], &t);
+	ExitCode code;
 	int r;
 
+	if (!o->device != !!args[0]) {
+		fputs("pmemlease: It is `pmemlease evict REGION`, or `pmemlease evict --device=DEVICE`.\n",
+			stderr);
+		return EXIT_USAGE;
+	}
+	if (o->device)
+		return evict_device(bus, o);
+	code = look_before(bus, o, args[0], &t);
 	if (code != EXIT_DONE)
 		return code;
 	r = job_watch_new(bus, o, &watch);

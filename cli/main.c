@@ -28,9 +28,11 @@ static const Verb verbs[] = {
 		verb_lease, "lend a region to a running domain"},
 	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_NO_WAIT | OPT_BYTES, verb_release,
 		"the tenant gives it back"},
-	{"evict", "REGION", 1, 1,
+	{"device", "DEVICE", 1, 1, OPT_BYTES, verb_device,
+		"what lies on a DIMM, an interleave set or a node"},
+	{"evict", "REGION|--device=DEVICE", 0, 1,
 		OPT_DEADLINE | OPT_KEEP_OFFLINE | OPT_AFTER_FENCE | OPT_DRAIN | OPT_NO_WAIT |
-			OPT_BYTES,
+			OPT_BYTES | OPT_DEVICE,
 		verb_evict, "take it back: ask, then force, then prove"},
 	{"revoke", "REGION|LEASE", 1, 1, OPT_NO_WAIT | OPT_BYTES, verb_revoke,
 		"take it back at once"},
@@ -65,6 +67,7 @@ enum {
 	ARG_KIND,
 	ARG_DRAIN,
 	ARG_ON_REFUSAL,
+	ARG_DEVICE,
 	ARG_NO_WAIT,
 	ARG_BYTES,
 	ARG_NO_ASK_PASSWORD,
@@ -84,6 +87,7 @@ static const struct option long_options[] = {
 	{"size", required_argument, NULL, ARG_SIZE},
 	{"node", required_argument, NULL, ARG_NODE},
 	{"kind", required_argument, NULL, ARG_KIND},
+	{"device", required_argument, NULL, ARG_DEVICE},
 	{"discard", required_argument, NULL, ARG_DISCARD},
 	{"reason", required_argument, NULL, ARG_REASON},
 	{"lines", required_argument, NULL, 'n'},
@@ -112,6 +116,7 @@ static const struct {
 	{OPT_ALLOW_DESTROY, "--allow-destroy"},
 	{OPT_DRAIN, "--drain or --on-refusal"},
 	{OPT_CHOOSE, "--size, --node or --kind"},
+	{OPT_DEVICE, "--device"},
 	{OPT_DISCARD, "--discard"},
 	{OPT_REASON, "--reason"},
 	{OPT_LINES, "--lines"},
@@ -148,6 +153,8 @@ static void help(void)
 	     "  --drain=ask|force|never  lease, evict: ask the guest to let go, force at once, or\n"
 	     "                           wait without asking (ask)\n"
 	     "  --on-refusal=force|keep  lease, evict: what becomes of a guest that says no (force)\n"
+	     "  --device=DEVICE          evict: everything on a DIMM (nmem0), an interleave set (region0)\n"
+	     "                           or a node (node1), kept offline, until it is safe to remove\n"
 	     "  --keep-offline           evict: leave it unbound until readmit\n"
 	     "  --discard=OWNER          scrub: whose data is destroyed\n"
 	     "  --reason=TEXT            lift-quarantine: why it is safe; recorded\n"
@@ -283,6 +290,10 @@ static int parse_option(Options *o, int c)
 	case ARG_KIND:
 		o->given |= OPT_CHOOSE;
 		return parse_choice("--kind", optarg, kind_words, &o->kind);
+	case ARG_DEVICE:
+		o->device = optarg;
+		o->given |= OPT_DEVICE;
+		return 0;
 	case ARG_DISCARD:
 		o->discard = optarg;
 		o->given |= OPT_DISCARD;

@@ -51,6 +51,27 @@ typedef struct ManagerInfo {
 	bool kernel_revoke, libvirt_connected;
 } ManagerInfo;
 
+/* A part of the host that leaves as a whole: org.pmemlease1(5), DescribeDevice. */
+typedef struct DeviceDimm {
+	char *name, *slot;
+} DeviceDimm;
+
+typedef struct DeviceRow {
+	char *name, *mode, *device, *region, *content, *owner, *lease;
+	char *in_the_way; /* "": nothing */
+	uint64_t size_bytes;
+	bool enabled;
+} DeviceRow;
+
+typedef struct DeviceInfo {
+	const char *name; /* borrowed */
+	char *kind;	  /* "dimm" "interleave-set" "node" */
+	DeviceDimm *dimms;
+	size_t n_dimms;
+	DeviceRow *rows;
+	size_t n_rows;
+} DeviceInfo;
+
 typedef struct RegionList {
 	RegionInfo *items;
 	size_t n;

@@ -38,6 +38,7 @@ typedef enum OptionBit {
 	OPT_ALLOW_DESTROY = 1 << 11,
 	OPT_CHOOSE = 1 << 12, /* --size, --node, --kind */
 	OPT_DRAIN = 1 << 13,  /* --drain, --on-refusal */
+	OPT_DEVICE = 1 << 14,
 } OptionBit;
 
 typedef struct Options {
@@ -58,6 +59,7 @@ typedef struct Options {
 	const char *discard;
 	const char *reason;
 	const char *kind;
+	const char *device;
 	uint64_t size_bytes; /* 0: not given */
 	int node;	     /* -1: not given */
 	uint64_t deadline_usec;

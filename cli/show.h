@@ -22,6 +22,10 @@ int show_history(FILE *f, const Options *o, const HistoryList *rows);
 int show_status(FILE *f, const Options *o, const ManagerInfo *m, const RegionList *regions,
 	const LeaseList *leases, const JobList *jobs);
 
+int show_device(FILE *f, const Options *o, const DeviceInfo *d);
+/* The same after everything on it was taken back, or was not. */
+int show_device_evicted(FILE *f, const Options *o, const DeviceInfo *d, const JobOutcome *job);
+
 struct json_object *region_to_json(const RegionInfo *r);
 struct json_object *lease_to_json(const LeaseInfo *l);
 

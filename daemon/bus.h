@@ -128,6 +128,9 @@ int manager_bus_list_jobs(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus
 int manager_bus_history(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_diagnose(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_grant(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
+int manager_bus_evict_device(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
+int manager_bus_describe_device(
+	Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_reload(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_add_block_device(
 	Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);

@@ -89,6 +89,11 @@ static void job_end(Job *job, bool success)
 			*j = job->next;
 			break;
 		}
+	for (Job *j = m->jobs; j; j = j->next)
+		if (j->parent == job)
+			j->parent = NULL;
+	if (job->parent)
+		job->parent->kind->child(job->parent, job, true);
 	job_free(job);
 	leases_collect(m);
 }
@@ -338,6 +343,8 @@ void job_set_progress(Job *job, const char *phase, double progress)
 		return;
 	job->announced_usec = now;
 	job_bus_changed(job);
+	if (job->parent)
+		job->parent->kind->child(job->parent, job, false);
 }
 
 static void set_message(Job *job, const char *error, const char *format, va_list ap)

@@ -52,6 +52,9 @@ typedef struct JobKind {
 	int (*cancel)(Job *job);
 	/* Main thread, after the last step or a failure: undo in memory, drop the region's hold. */
 	void (*finished)(Job *job, bool success);
+	/* Main thread: a job whose parent is this one has moved, or has ended and is freed next.
+	 * NULL: it has none. */
+	void (*child)(Job *job, Job *child, bool ended);
 	bool internal; /* no bus object: the daemon's own follow-up work */
 } JobKind;
 
@@ -74,6 +77,7 @@ struct Job {
 	bool noted;		/* done, and error and message tell something of it */
 	const char *message_id; /* of the failure in the journal; NULL: PML_MESSAGE_JOB_FAILED */
 	uint32_t uid;		/* who asked */
+	Job *parent;		/* told of its progress and its end; or NULL */
 	Job *next;
 	/* The engine's own. */
 	char *path;		 /* object path; NULL for internal kinds */

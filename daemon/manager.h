@@ -135,6 +135,10 @@ struct Manager {
 	/* Replaced by tests: how old holders are kept from the next binding; NULL:
 	 * withdraw_nodes(). */
 	int (*withdraw)(const PmlRegion *host, const PmlProof *proof);
+	/* Replaced by tests: the parts of the host (part.h); NULL: pml_part_scan(),
+	 * pml_part_disable_namespace(). */
+	int (*scan_part)(const char *name, PmlPart **ret);
+	int (*disable_namespace)(const char *name);
 	Virt *virt;
 	PmlLedger *ledger;	      /* EXEC_LEDGER's, once started */
 	uint64_t ledger_checked_usec; /* CLOCK_REALTIME: when every row was checked */

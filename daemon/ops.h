@@ -53,6 +53,10 @@ int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadli
 int op_evict_start_with(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,
 	bool keep_offline, PmlAfterFence after_fence, const DrainPolicy *drain, uint32_t uid,
 	Job **ret_job, OpError *err);
+/* All regions of a part of the host (part.h), kept offline; then its namespaces are disabled. The
+ * job ends well when the part is safe to remove. */
+int op_evict_device_start(Manager *m, const char *name, uint64_t deadline_usec,
+	PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err);
 int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid,
 	Job **ret_job, OpError *err);
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err);
@@ -102,6 +106,7 @@ extern const JobKind op_lease_kind;
 extern const JobKind op_grant_kind;
 extern const JobKind op_evict_kind;
 extern const JobKind op_release_kind;
+extern const JobKind op_evict_device_kind;
 extern const JobKind op_settle_kind;
 extern const JobKind op_scrub_kind;
 extern const JobKind op_readmit_kind;

@@ -21,6 +21,8 @@
 #define PML_ERROR_HELD		     PML_ERROR("Held") /* an old holder lives */
 #define PML_ERROR_NO_SUCH_REGION     PML_ERROR("NoSuchRegion")
 #define PML_ERROR_NONE_SUITABLE	     PML_ERROR("NoSuitableRegion") /* of all that there are */
+#define PML_ERROR_NO_SUCH_DEVICE     PML_ERROR("NoSuchDevice")	   /* DIMM, interleave set, node */
+#define PML_ERROR_NOT_SAFE	     PML_ERROR("NotSafe")	   /* to remove */
 #define PML_ERROR_AMBIGUOUS	     PML_ERROR("Ambiguous") /* a UUID that several regions carry */
 #define PML_ERROR_NO_SUCH_LEASE	     PML_ERROR("NoSuchLease")
 #define PML_ERROR_NO_SUCH_DOMAIN     PML_ERROR("NoSuchDomain")
@@ -123,6 +125,8 @@
 
 #define PML_MESSAGE_DEPRIVED                                                                       \
 	"070e7865edbe4cc28c96859e1e13c00a" /* a machine goes on, or ended, without its memory */
+
+#define PML_MESSAGE_SAFE_TO_REMOVE "070e7865edbe4cc28c96859e1e13c00b" /* a part of the host */
 
 #define PML_POLKIT_NAME "org.freedesktop.PolicyKit1"
 #define PML_POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"

@@ -19,6 +19,7 @@
 #include "ledger.h"
 #include "mark.h"
 #include "media.h"
+#include "part.h"
 #include "proof.h"
 #include "region.h"
 #include "state.h"

@@ -73,7 +73,7 @@ gives "whose data is destroyed is typed by a person" "" scrub dax0.0 --discard =
 gives "no domains of another host" "" -H root@other lease dax0.0 ''
 : >asked
 complete_words -H root@other evict '' >/dev/null
-gives "options that begin so" "--deadline= --drain=" evict --d
+gives "options that begin so" "--deadline= --device= --drain=" evict --d
 n=$((n + 1))
 if grep -qx -- '--no-ask-password --no-legend -H root@other regions' asked; then
 	echo "ok $n - another host's regions are asked of it"
@@ -138,7 +138,7 @@ takes()
 	--lines)
 		arguments+=(--lines=1)
 		;;
-	--owner | --discard | --reason)
+	--owner | --discard | --reason | --device)
 		arguments+=("$2=x")
 		;;
 	*)

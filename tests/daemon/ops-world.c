@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -83,6 +84,56 @@ static int fake_revoke(
 	return 0;
 }
 
+static char *copy(const char *s)
+{
+	char *c = strdup(s);
+
+	assert(c);
+	return c;
+}
+
+static int fake_scan_part(const char *name, PmlPart **ret)
+{
+	static const char *const modes[] = {"devdax", "fsdax"}, *const devices[] = {
+									"dax0.0", "pmem0.1"};
+	PmlPart *p;
+
+	if (strcmp(name, "nmem0") != 0)
+		return -ENODEV;
+	p = calloc(1, sizeof(*p));
+	assert(p);
+	*p = (PmlPart){.kind = PML_PART_DIMM, .name = copy(name), .numa_node = -1};
+	p->dimms = calloc(1, sizeof(*p->dimms));
+	p->namespaces = calloc(2, sizeof(*p->namespaces));
+	assert(p->dimms && p->namespaces);
+	p->dimms[p->n_dimms++] = (PmlPartDimm){.name = copy(name), .slot = copy("DIMM 3")};
+	for (int i = 0; i < 2; i++)
+		p->namespaces[p->n_namespaces++] = (PmlPartNamespace){
+			.name = copy(i == 0 ? "namespace0.0" : "namespace0.1"),
+			.nd_region = copy("region0"),
+			.mode = copy(modes[i]),
+			.device = copy(world->disabled[i] ? "" : devices[i]),
+			.size_bytes = WORLD_BYTES,
+			.enabled = !world->disabled[i],
+			.obstacles = i == 1 && world->mounted ? PML_OBSTACLE_MOUNTED : 0,
+		};
+	*ret = p;
+	return 0;
+}
+
+static int fake_disable_namespace(const char *name)
+{
+	int i = strcmp(name, "namespace0.1") == 0;
+
+	if (i == 1 && world->mounted)
+		return -EBUSY;
+	/* Nobody is to reach it by then. */
+	if (i == 0 && world->bound)
+		world->violations++;
+	world->disabled[i] = true;
+	return 0;
+}
+
 static int fake_withdraw(const PmlRegion *host, const PmlProof *proof)
 {
 	world->withdraws++;
@@ -152,6 +203,8 @@ static int fake_scan(PmlInventory **ret)
 		.name = "dax0.0",
 		.path = "/dev/full",
 		.uuid = WORLD_REGION,
+		.namespace_name = "namespace0.0",
+		.nd_region = "region0",
 		.kind = PML_KIND_DEVDAX,
 		.binding = world->bound ? PML_BINDING_DEVICE_DAX : PML_BINDING_NONE,
 		.devno = makedev(1, 7),
@@ -639,6 +692,8 @@ int world_manager_new(sd_event *event, const char *dir, Manager **ret)
 	m->prove = fake_prove;
 	m->withdraw = fake_withdraw;
 	m->failed_faults = fake_failed_faults;
+	m->scan_part = fake_scan_part;
+	m->disable_namespace = fake_disable_namespace;
 	r = manager_start(m);
 	if (r < 0) {
 		manager_free(m);

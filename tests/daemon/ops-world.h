@@ -76,7 +76,9 @@ typedef struct World {
 	atomic_bool ledger_hangs;
 	atomic_bool eager_guests; /* write as soon as they reach the memory */
 	atomic_int hang_in_write; /* 1: the next write finds the disk hung, 2: the one after it */
-	atomic_char bytes;	  /* what the memory holds: 0, or a tenant's letter */
+	/* The part nmem0: the region's namespace, and one of the host's own. */
+	atomic_bool disabled[2], mounted;
+	atomic_char bytes; /* what the memory holds: 0, or a tenant's letter */
 	WorldDomain domains[2];
 } World;
 

@@ -376,6 +376,13 @@ static void restart(void)
 	finish_all();
 }
 
+static void evict_device(void)
+{
+	lend_first();
+	CHECK(op_evict_device_start(m, "nmem0", 0, _PML_AFTER_FENCE_INVALID, 0, &job, &err) == 0);
+	CHECK(strcmp(finish(job->id).result, "done") == 0);
+}
+
 static void (*check)(bool after);
 static bool killed_after;
 
@@ -419,6 +426,7 @@ static const struct Way {
 	{"readmit/proved/", "stuck", NULL, readmit_stuck, NULL},
 	{"readmit/gate/", "attach lost", "lease/attach/before", readmit_lost_attach, NULL},
 	{"readmit/cleared/", "kept offline", NULL, readmit_kept_offline, check_kept_offline},
+	{"evict-device/", "leased", NULL, evict_device, NULL},
 	{"recover/undo/", "reserved", "lease/reserve/after", restart, NULL},
 	{"recover/ask/", "attached", "lease/attach/after", restart, NULL},
 	{"recover/check/", "attached", "lease/attach/after", restart, NULL},

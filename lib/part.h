@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What leaves the host together: a DIMM ("nmem0"), an interleave set, by its region of the nd bus
+ * ("region0"), or all that belongs to a NUMA node ("node1"); and the namespaces on it, whoever has
+ * them, since all of them leave with it. As one look at the host saw it; owns everything that it
+ * points to.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum PmlPartKind {
+	PML_PART_DIMM,
+	PML_PART_SET,
+	PML_PART_NODE,
+	_PML_PART_KIND_MAX,
+	_PML_PART_KIND_INVALID = -22,
+} PmlPartKind;
+
+typedef struct PmlPartDimm {
+	char *name; /* "nmem0" */
+	char *slot; /* what is printed on the board, where the firmware tells (SMBIOS type 17), else
+		       "handle 0x1" of the ACPI NFIT */
+} PmlPartDimm;
+
+typedef struct PmlPartNamespace {
+	char *name;	 /* "namespace0.1" */
+	char *nd_region; /* "region0" */
+	char *mode;	 /* as `ndctl list` says: "devdax" "fsdax" "sector" "raw" */
+	char *device;	 /* "dax0.1", "pmem0.1"; "" while it is disabled */
+	uint64_t size_bytes;
+	bool enabled;
+	/* Who on the host has its block device: PmlObstacle bits (region.h). */
+	uint32_t obstacles;
+} PmlPartNamespace;
+
+typedef struct PmlPart {
+	PmlPartKind kind;
+	char *name;
+	int numa_node;	   /* of PML_PART_NODE; else -1 */
+	char **nd_regions; /* NULL-terminated: the interleave sets that have some of it */
+	PmlPartDimm *dimms;
+	size_t n_dimms;
+	PmlPartNamespace *namespaces;
+	size_t n_namespaces;
+} PmlPart;
+
+const char *pml_part_kind_to_string(PmlPartKind v);
+PmlPartKind pml_part_kind_from_string(const char *s);
+
+/*
+ * Looks at the part of this name. Blocks, as pml_inventory_scan() does. 0; -ENODEV: the host has no
+ * such part; -EINVAL: it is none of the three forms of a name.
+ */
+int pml_part_scan(const char *name, PmlPart **ret);
+PmlPart *pml_part_free(PmlPart *p); /* takes NULL, returns NULL */
+
+/*
+ * Disables a namespace, as `ndctl disable-namespace` does: nothing of it is lost, and nothing on
+ * the host reaches it until it is enabled. -EBUSY: something has its block device, or it is the
+ * kernel's own memory; -ENODEV: it is not there. 0 also where it was disabled already.
+ */
+int pml_part_disable_namespace(const char *name);

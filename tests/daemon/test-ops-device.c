@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A DIMM is to leave: everything on it is taken back, or it is said what is in the way. */
+
+#include "ops-fixture.h"
+#include "part-rows.h"
+
+static WorldEnd evict_device(const char *name)
+{
+	assert_int_equal(
+		op_evict_device_start(m, name, 0, _PML_AFTER_FENCE_INVALID, 0, &job, &err), 0);
+	return finish(job->id);
+}
+
+static int setup_lent(void **state)
+{
+	int r = setup(state);
+
+	UNTIL(m->libvirt_connected);
+	adopt(WORLD_A);
+	lend("a");
+	return r;
+}
+
+static void test_safe(void **state)
+{
+	WorldEnd e = evict_device("nmem0");
+
+	assert_string_equal(e.message, "");
+	assert_string_equal(e.result, "done");
+	assert_true(world->disabled[0] && world->disabled[1]);
+	assert_false(world->bound);
+	assert_true(region_is_kept_offline(region()) || region()->lease);
+	world_write(0);
+	assert_int_equal(world->bytes, 0);
+
+	/* Again: there is nothing left to do, and that is said, too. */
+	e = evict_device("nmem0");
+	assert_string_equal(e.result, "done");
+	/* The machine's end does not bring it back. */
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+	assert_false(world->bound);
+}
+
+/* What somebody uses stays, and is named; what was lent is taken back all the same. */
+static void test_mounted(void **state)
+{
+	WorldEnd e;
+
+	world->mounted = true;
+	e = evict_device("nmem0");
+	assert_string_equal(e.result, "failed");
+	assert_string_equal(e.error, PML_ERROR_NOT_SAFE);
+	assert_non_null(strstr(e.message, "DIMM 3"));
+	assert_non_null(strstr(e.message, "/dev/pmem0.1) is mounted"));
+	assert_null(strstr(e.message, "dax0.0"));
+	assert_false(world->disabled[1]);
+	assert_true(world->disabled[0]);
+	assert_false(world->bound);
+
+	world->mounted = false;
+	assert_string_equal(evict_device("nmem0").result, "done");
+}
+
+/* A fence that is not proved is no leave to take the DIMM out. */
+static void test_stuck(void **state)
+{
+	WorldEnd e;
+
+	world->hold_proof = true;
+	m->config.proof_timeout_usec = 200 * USEC_PER_MSEC;
+	e = evict_device("nmem0");
+	assert_string_equal(e.error, PML_ERROR_NOT_SAFE);
+	assert_non_null(strstr(e.message, "dax0.0 is stuck"));
+	assert_false(world->disabled[0]);
+
+	world->hold_proof = false;
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+	assert_string_equal(evict_device("nmem0").result, "done");
+	assert_true(world->disabled[0]);
+}
+
+static void test_refused(void **state)
+{
+	assert_string_equal(evict_device("nmem7").error, PML_ERROR_NO_SUCH_DEVICE);
+	assert_int_equal(op_evict_device_start(m, "nmem0", 60 * USEC_PER_SEC,
+				 _PML_AFTER_FENCE_INVALID, 0, &job, &err),
+		0);
+	refused(op_evict_device_start(m, "nmem0", 0, _PML_AFTER_FENCE_INVALID, 0, NULL, &err),
+		PML_ERROR_BUSY);
+	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
+	/* It is the guest's time until then; what it does with it is shown, and it can be left. */
+	assert_int_equal(job_cancel(job), 0);
+	assert_string_equal(finish(job->id).result, "cancelled");
+	UNTIL(!region()->job);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+	assert_true(world->bound && !world->disabled[0] && !world->disabled[1]);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_safe, setup_lent, teardown),
+		cmocka_unit_test_setup_teardown(test_mounted, setup_lent, teardown),
+		cmocka_unit_test_setup_teardown(test_stuck, setup_lent, teardown),
+		cmocka_unit_test_setup_teardown(test_refused, setup_lent, teardown),
+	};
+
+	int failed;
+
+	world_media_helper(argc, argv);
+	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
+	log_setup(getenv("WORLD_DEBUG") != NULL);
+	world_new();
+	failed = cmocka_run_group_tests_name("ops-device", tests, NULL, NULL);
+	world_end();
+	return failed;
+}
