@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # ./run bench [RUNS]: the benchmarks, in the emulated host but for what an idle daemon costs; JSON on stdout, an object a line.
-# ./run bench kernel [NAME [RUNS]]: what it takes to take a device-dax away, on a kernel of tests/lab/kernels/ (patched).
+# ./run bench kernel [NAME [RUNS [big|small]]]: what it takes to take a device-dax away, on a kernel of tests/lab/kernels/ (patched).
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -29,8 +29,8 @@ program()
 
 if [ "${1:-}" = kernel ]; then
 	program revoke-bench
-	"$top/tests/lab/boot.sh" --kernel "${2:-patched}" --timeout 5400 --nvdimms 1026M,65538M \
-		--with "$work/revoke-bench" "$top/tests/bench/lab-kernel-bench.sh" "${3:-20}" |
+	"$top/tests/lab/boot.sh" --kernel "${2:-patched}" --timeout 5400 --nvdimms 1026M,65538M --sparse \
+		--with "$work/revoke-bench" "$top/tests/bench/lab-kernel-bench.sh" "${@:3}" |
 		results_only
 	exit
 fi

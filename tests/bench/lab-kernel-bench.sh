@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# lab-kernel-bench.sh [RUNS]: runs in the emulated host; what it takes to take a device-dax away, and
+# lab-kernel-bench.sh [RUNS [big|small]]: runs in the emulated host; what it takes to take a device-dax away, and
 # to touch it first, on this kernel. An object for each size of page; medians.
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
@@ -89,6 +89,6 @@ bench()
 }
 
 trace_begin || echo "bench: no tracing here: the parts are not measured" >&2
-bench region0 2M 1G
-bench region0 4K 1G
-bench region1 2M 64G
+[ "${2:-small}" != small ] || bench region0 2M 1G
+[ "${2:-small}" != small ] || bench region0 4K 1G
+[ "${2:-big}" != big ] || bench region1 2M 64G

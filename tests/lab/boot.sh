@@ -18,7 +18,7 @@ lab=$top/tests/lab
 # shellcheck source=tests/lab/virtqemud.sh
 . "$lab/virtqemud.sh"
 
-kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' kernel_args='' virtqemud='' spare=''
+kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' kernel_args='' virtqemud='' spare='' sparse=''
 with=()
 allowed=()
 
@@ -31,6 +31,7 @@ usage()
 	  --with FILE        a file or directory to lay beside SCRIPT; may be repeated
 	  --timeout SECONDS  for everything from power-on to the script's end (600)
 	  --nvdimms SIZES    sizes of the NVDIMMs (1026M,1026M; 2M of each is its label area)
+	  --sparse           little of the NVDIMMs is ever written: they are in memory, whatever their size
 	  --memory SIZE      memory of the emulated host (4G)
 	  --kernel-arg ARG   for the host's kernel; may be repeated
 	  --disk SIZE        a further disk (/dev/disk/by-id/virtio-lab-spare)
@@ -70,6 +71,10 @@ parse()
 			survive=yes
 			shift
 			;;
+		--sparse)
+			sparse=yes
+			shift
+			;;
 		--virtqemud)
 			virtqemud=yes
 			shift
@@ -100,7 +105,7 @@ main_options()
 	for word in "$@"; do
 		[[ -f $word && $path != skip ]] && path=$word && break
 		path=
-		[[ $word != --* || $word = --survive || $word = --virtqemud ]] || path=skip
+		[[ $word != --* || $word = --survive || $word = --sparse || $word = --virtqemud ]] || path=skip
 	done
 	if [ -f "$path" ]; then
 		read -ra own < <(sed -n 's/^# lab: //p' "$path" | tr '\n' ' ') || true
@@ -176,7 +181,8 @@ size_mib()
 	esac
 }
 
-# Sparse files; in memory when even full ones would fit there.
+# Sparse files; in memory when even full ones would fit there, or are never going to be full. A file
+# system may give a file megabytes for each page that is written to it, and QEMU dies of a full disk.
 nvdimms_make()
 {
 	local size total=0 room
@@ -186,6 +192,7 @@ nvdimms_make()
 		total=$((total + $(size_mib "$size")))
 	done
 	room=$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1) || room=0
+	[ -z "$sparse" ] || total=0
 	if [ "$total" -le "${room:-0}" ] && [ -w /dev/shm ]; then
 		nvdimm_dir=$(mktemp -d /dev/shm/pmemlease-lab.XXXXXX)
 	else
