@@ -130,7 +130,8 @@ static void listen_early(void)
 		fd = dax_open();
 		address = fd < 0 ? MAP_FAILED
 				 : mmap(NULL, align, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		pause_ms(random() % 30);
+		/* for longer than a revocation takes, at times */
+		pause_ms(random() % 150);
 		if (address != MAP_FAILED)
 			munmap(address, align);
 		if (fd >= 0)
