@@ -12,6 +12,11 @@ wait_region 20 "$dax" Presence online
 guest start g1 || exit 1
 owner=$(guest uuid g1)
 
+lease_drains()
+{
+	[ "$(lease_get "$dax" State)" = draining ]
+}
+
 # --- foreign content is not lent; adopted, it is ---
 is "$(region_get "$dax" Content)" foreign "a new region is foreign"
 like "$(refusal pmemlease lease "$dax" g1)" "adopt.*status 4" "a foreign region is refused, and the sentence says adopt"
@@ -35,6 +40,7 @@ took=$(($(now_msec) - before))
 diag "evict took $took ms"
 succeeds "the guest had its 5 s" test "$took" -ge 5000
 succeeds "and the bound held" test "$took" -lt 20000
+like "$(pmemlease history "$dax")" "no channel for a guest agent" "that it could not be asked, and why, is in the history"
 is "$(lease_get "$dax" State)" fenced "the lease is fenced"
 is "$(region_get "$dax" Use)" evicted "the region is evicted"
 is "$(region_get "$dax" Binding)" none "nothing is bound to the device"
@@ -84,9 +90,15 @@ like "$(refusal pmemlease scrub "$dax" --discard="$(guest uuid g2)")" "status 4"
 is "$(region_get "$dax" Content)" retained "and nothing was overwritten"
 succeeds "the operator's scrub" pmemlease scrub "$dax" --discard="$owner"
 is "$(region_get "$dax" Content)" blank "blank"
-succeeds "now g2 gets it" pmemlease lease "$dax" g2
+succeeds "now g2 gets it" pmemlease lease "$dax" g2 --drain=never --deadline=infinity
 is "$(guest cmd g2 zero)" ok "and reads nothing but zeroes"
-succeeds "release" pmemlease release "$dax" --deadline=0
+
+# --- an eviction without a deadline waits; a later one hurries it ---
+is "$(pmemlease --json leases | jq -r '.leases[0].policy.drain')" never "its lease says what is done before force"
+like "$(pmemlease evict "$dax" --no-wait)" "^job" "evicted without a deadline, as its lease says"
+succeeds "it waits" wait_for 10 lease_drains
+succeeds "hurried" pmemlease evict "$dax" --deadline=0
+is "$(lease_get "$dax" State)" fenced "and fenced"
 pmemlease history "$dax" | sed 's/^/# /'
 journal_tail 15
 plan

@@ -18,7 +18,7 @@ lab=$top/tests/lab
 # shellcheck source=tests/lab/virtqemud.sh
 . "$lab/virtqemud.sh"
 
-kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' kernel_args='' virtqemud='' spare='' sparse=''
+kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' kernel_args='' virtqemud='' spare='' sparse='' debian_guest=''
 with=()
 allowed=()
 
@@ -35,6 +35,7 @@ usage()
 	  --memory SIZE      memory of the emulated host (4G)
 	  --kernel-arg ARG   for the host's kernel; may be repeated
 	  --disk SIZE        a further disk (/dev/disk/by-id/virtio-lab-spare)
+	  --debian-guest     a disk with the root of a guest that is a whole Debian
 	  --virtqemud        install virtqemud beside libvirtd, which stays the one that runs
 	  --survive          a host that dies boots again, as after a power cut
 
@@ -79,6 +80,10 @@ parse()
 			virtqemud=yes
 			shift
 			;;
+		--debian-guest)
+			debian_guest=yes
+			shift
+			;;
 		-h | --help)
 			usage
 			exit 0
@@ -105,7 +110,7 @@ main_options()
 	for word in "$@"; do
 		[[ -f $word && $path != skip ]] && path=$word && break
 		path=
-		[[ $word != --* || $word = --survive || $word = --sparse || $word = --virtqemud ]] || path=skip
+		[[ $word != --* || $word = --survive || $word = --sparse || $word = --virtqemud || $word = --debian-guest ]] || path=skip
 	done
 	if [ -f "$path" ]; then
 		read -ra own < <(sed -n 's/^# lab: //p' "$path" | tr '\n' ' ') || true
@@ -135,6 +140,11 @@ payload_make()
 	install -m 755 "$lab"/host/{lab,lab-allow-splat,lab-region,guest} "$stage/usr/local/bin"
 	install -m 755 "$lab/host/session" "$stage/usr/local/lib/lab"
 	install -m 644 "$lab/host/guest.xml" "$initrd_dir/guest.initrd" "$stage/usr/local/lib/lab"
+	[ -z "$debian_guest" ] || {
+		"$top/systemd/guest/build-deb.sh" 0 "$work/deb"
+		install -m 644 "$work"/deb/*.deb "$stage/usr/local/lib/lab/guest.deb"
+		install -m 644 "$initrd_dir/debian.initrd" "$stage/usr/local/lib/lab"
+	}
 	install -m 755 "$holder_dir"/{holder,stale} "$stage/usr/local/bin"
 	[ "$kernel" = stock ] || cp -a "$holder_dir/patches" "$stage/usr/local/lib/lab/"
 	install -m 644 "$lab"/host/lab.{target,service} "$stage/etc/systemd/system"
@@ -231,6 +241,8 @@ no_timer_check lab.boot=$boot lab.tty=$tty$kernel_args"
 	disk lab-kernel "$kernel_dir/modules.img" readonly=on
 	disk lab-payload "$work/payload.img" readonly=on
 	disk lab-data "$work/data.img" cache=writeback
+	# Written to by the guest; thrown away, as the host's own is.
+	[ -z "$debian_guest" ] || disk lab-guest "$root_dir/host.img" snapshot=on
 	# Its size is changed by QEMU's monitor alone.
 	[ -z "$spare" ] || {
 		disk lab-spare "$work/spare.img" cache=writeback

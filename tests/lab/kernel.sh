@@ -6,8 +6,9 @@
 
 host_modules=(virtio_blk ext4)
 guest_modules=(nfit nd_pmem dax_pmem device_dax virtio_pmem)
+debian_modules=(virtio_blk ext4 virtio_console)
 
-# kernel_get NAME: sets $kernel_dir (vmlinuz, modules.img, host.initrd, guest.initrd).
+# kernel_get NAME: sets $kernel_dir (vmlinuz, modules.img) and $initrd_dir (host.initrd, guest.initrd, debian.initrd).
 kernel_get()
 {
 	local name=$1 file=$top/tests/lab/kernels/$1.sh key
@@ -84,5 +85,14 @@ kernel_initrds()
 		-o "$root/init" "$top/tests/lab/guest/worker.c"
 	kernel_pack_modules "$dir" "$root" "${guest_modules[@]}"
 	(cd "$root" && find . | cpio -o -H newc --owner=0:0) >"$out/guest.initrd"
-	rm -rf "$out/host" "$out/guest"
+
+	root=$out/debian
+	mkdir -p "$root/bin"
+	cp /bin/busybox "$root/bin/busybox"
+	install -m 755 "$top/tests/lab/guest/debian-init" "$root/init"
+	gcc -static -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror \
+		-o "$root/writer" "$top/tests/lab/guest/writer.c"
+	kernel_pack_modules "$dir" "$root" "${debian_modules[@]}" "${guest_modules[@]}"
+	(cd "$root" && find . | cpio -o -H newc --owner=0:0) >"$out/debian.initrd"
+	rm -rf "$out/host" "$out/guest" "$out/debian"
 }

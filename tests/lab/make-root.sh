@@ -13,7 +13,7 @@ packages=(
 	libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86
 	ndctl daxctl libndctl6 libdaxctl1 libpmem2 libsqlite3-0 libjson-c5 libsmartcols1 libxml2
 	libinih1 libkmod2
-	apparmor socat strace fdisk e2fsprogs dmsetup lvm2 mdadm qemu-utils jq sqlite3
+	qemu-guest-agent apparmor socat strace fdisk e2fsprogs dmsetup lvm2 mdadm qemu-utils jq sqlite3
 )
 
 # What only costs boot time in a machine that lives for a minute, or fails in it harmlessly. Profiles of AppArmor are loaded
