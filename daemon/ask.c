@@ -75,15 +75,19 @@ static void keep_answer(Job *job, const char *error, const char *why)
 {
 	char answer[sizeof(((EvictData *)NULL)->answer)];
 	EvictData *d = job->data;
+	size_t n;
 
 	(void)snprintf(answer, sizeof(answer), "%s", why ? why : "no reason was given");
 	pml_make_printable(answer);
+	/* It becomes part of sentences. */
+	for (n = strlen(answer); n > 0 && answer[n - 1] == '.'; n--)
+		answer[n - 1] = '\0';
 	/* It is asked again and again, and mostly says the same. */
 	if (strcmp(answer, d->answer) != 0)
 		log_full(LOG_INFO,
 			&(LogFields){.lease = job->lease->record.id,
 				.domain = job->lease->record.domain},
-			"The guest of domain %s does not let go of region %s: %s",
+			"The guest of domain %s does not let go of region %s: %s.",
 			job->lease->record.domain_name, region_label(job->region), answer);
 	(void)PML_STRCPY(d->answer_error, error);
 	(void)PML_STRCPY(d->answer, answer);
@@ -365,7 +369,7 @@ void ask_note(Job *job)
 	else if (d->asked_guest && pml_streq(d->answer_error, PML_ERROR_GUEST_REFUSED))
 		job_set_note(job, d->answer_error, "The guest refused: %s.", d->answer);
 	else if (d->asked_guest && d->answer_error[0])
-		job_set_note(job, d->answer_error, "The guest could not be asked: %s", d->answer);
+		job_set_note(job, d->answer_error, "The guest could not be asked: %s.", d->answer);
 	else if (d->asked_guest)
 		job_set_note(job, PML_ERROR_GUEST_SILENT,
 			"The guest was asked, and did not answer by the deadline.");
