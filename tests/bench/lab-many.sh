@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# lab-many.sh: runs in the emulated host; what grows with their number: a proof over 2,000 processes, and 1, 8 and 64 evictions at
-# once of regions that one machine has. JSON on the last line.
+# lab-many.sh: runs in the emulated host; what grows with their number: a proof over 2,000 processes; 1, 8 and 64 evictions at
+# once of regions that one machine has; 1, 16 and 64 regions that somebody unbinds at once, from the unbind to the fence begun and to
+# the proof. JSON on the last line.
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
 # shellcheck source=tests/lab/lib-pmemlease.sh
@@ -65,13 +66,69 @@ evict_together()
 
 	begun=$(now_usec)
 	for name in "$@"; do
-		pmemlease evict "$name" --deadline=0 >/dev/null 2>&1 &
+		pmemlease evict "$name" --deadline=0 >"/run/bench.$name.log" 2>&1 &
 	done
 	wait
 	result evictions "$#" $(($(now_usec) - begun))
 	for name in "$@"; do
-		[ "$(lease_get "$name" State)" = fenced ] || { echo "bench: $name is not fenced" >&2 && exit 1; }
+		[ "$(lease_get "$name" State)" = fenced ] && continue
+		echo "bench: $name is not fenced, but $(lease_get "$name" State): $(cat "/run/bench.$name.log")" >&2
+		exit 1
 	done
+}
+
+# journal_usec CURSOR MATCH...: when the last line since then that matches was logged
+journal_usec()
+{
+	journalctl -q -u pmemleased.service --after-cursor="$1" -o json "${@:2}" | jq -s 'map(._SOURCE_REALTIME_TIMESTAMP | tonumber) | max'
+}
+
+all_fenced()
+{
+	local name
+
+	for name in "$@"; do
+		[ "$(lease_get "$name" State)" = fenced ] || return 1
+	done
+}
+
+# surprise REGION...: all are unbound at once; the kernel tells of each when it is
+surprise()
+{
+	local name begun cursor
+
+	cursor=$(journalctl -q -n 0 --show-cursor | sed -n 's/^-- cursor: //p')
+	begun=$(now_usec)
+	for name in "$@"; do
+		echo "$name" >/sys/bus/dax/drivers/device_dax/unbind &
+	done
+	wait
+	wait_for 300 all_fenced "$@" || { echo "bench: not all are fenced" >&2 && exit 1; }
+	result surprise-begun "$#" $(($(journal_usec "$cursor" --grep 'Taking region') - begun))
+	result surprise-proved "$#" $(($(journal_usec "$cursor" MESSAGE_ID=070e7865edbe4cc28c96859e1e13bffc) - begun))
+}
+
+# lend_part N: so many regions to a new machine
+lend_part()
+{
+	local name
+
+	part=("${names[@]:0:$1}")
+	for name in "${part[@]}"; do
+		pmemlease lease "$name" b1 >/run/bench.log 2>&1 || { cat /run/bench.log >&2 && exit 1; }
+	done
+}
+
+# Each part begins alike: a new machine, all regions free.
+end_part()
+{
+	local name
+
+	virsh --quiet destroy b1
+	for name in "${part[@]}"; do
+		wait_region 120 "$name" Presence online && wait_region 120 "$name" Use free || exit 1
+	done
+	virsh --quiet start b1
 }
 
 progress "$regions regions"
@@ -98,21 +155,20 @@ for name in "${names[@]}"; do
 	pmemlease adopt "$name" "$owner" >/dev/null || exit 1
 done
 for n in 1 8 "$regions"; do
-	part=("${names[@]:0:n}")
 	progress "$n evictions at once"
-	for name in "${part[@]}"; do
-		pmemlease lease "$name" b1 >/run/bench.log 2>&1 || { cat /run/bench.log >&2 && exit 1; }
-	done
+	lend_part "$n"
 	evict_together "${part[@]}"
-	# Each part begins alike: a new machine, all regions free.
-	virsh --quiet destroy b1
-	for name in "${part[@]}"; do
-		wait_region 120 "$name" Presence online || exit 1
-	done
-	virsh --quiet start b1
+	end_part
+done
+for n in 1 16 "$regions"; do
+	progress "$n regions unbound at once"
+	lend_part "$n"
+	surprise "${part[@]}"
+	end_part
 done
 
 jq -sc --arg kernel "$(uname -r)" '
 	(map(select(.name == "proof")) | map({key: (.n | tostring), value: {median_usec: .usec, usec_per_process: (.usec / .n)}}) | from_entries) as $p |
 	(map(select(.name == "evictions")) | map({key: (.n | tostring), value: {usec: .usec, usec_per_region: (.usec / .n)}}) | from_entries) as $e |
-	{kernel: $kernel, proof_by_processes: $p, evictions_at_once: $e}' "$results"
+	def at(name): map(select(.name == name)) | map({key: (.n | tostring), value: {usec: .usec, usec_per_region: (.usec / .n)}}) | from_entries;
+	{kernel: $kernel, proof_by_processes: $p, evictions_at_once: $e, unbound_at_once: {fence_begun: at("surprise-begun"), proved: at("surprise-proved")}}' "$results"
