@@ -14,6 +14,7 @@ typedef struct Deprived {
 	char region[PML_NAME_LEN], label[PML_NAME_LEN];
 	pid_t vmm_pid;
 	uint64_t vmm_start;
+	FailureCount failures;
 } Deprived;
 
 void deprived_add(const Lease *l)
@@ -103,6 +104,22 @@ void deprived_event(Manager *m, const VirtEvent *ev)
 		else
 			p = &(*p)->next;
 	}
+}
+
+bool deprived_foreach(Manager *m, const char *domain,
+	void (*fn)(Manager *m, const char *lease, const char *region, FailureCount *failures,
+		const void *data),
+	const void *data)
+{
+	bool any = false;
+
+	for (Deprived *d = m->deprived; d; d = d->next) {
+		if (!pml_streq(d->domain, domain))
+			continue;
+		any = true;
+		fn(m, d->lease, d->region, &d->failures, data);
+	}
+	return any;
 }
 
 void deprived_free_all(Manager *m)

@@ -21,4 +21,9 @@ void deprived_add(const Lease *l);
 void deprived_connected(Manager *m);
 /* Reset, resumed, started or stopped; other events are nothing to this. */
 void deprived_event(Manager *m, const VirtEvent *ev);
+/* Of each lease whose memory this machine goes on without; true: there is one. region: its id. */
+bool deprived_foreach(Manager *m, const char *domain,
+	void (*fn)(Manager *m, const char *lease, const char *region, FailureCount *failures,
+		const void *data),
+	const void *data);
 void deprived_free_all(Manager *m);

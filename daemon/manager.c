@@ -8,6 +8,7 @@
 #include "deprived.h"
 #include "log.h"
 #include "manager.h"
+#include "memory-failure.h"
 #include "ops.h"
 #include "uevent.h"
 #include "util.h"
@@ -474,11 +475,7 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 			ev->detail);
 		break;
 	case VIRT_EV_MEMORY_FAILURE:
-		log_full(LOG_WARNING,
-			&(LogFields){
-				.domain = ev->domain, .message_id = PML_MESSAGE_MEMORY_FAILURE},
-			"libvirt: memory failure of domain %s %s %s", ev->domain, ev->alias,
-			ev->detail);
+		memory_failure_event(m, ev);
 		break;
 	}
 }

@@ -97,6 +97,12 @@ static inline bool region_is_kept_offline(const Region *r)
 	       !(r->host && pml_region_kind(r->host) == PML_KIND_BDEV);
 }
 
+/* Memory errors that libvirt told of: memory-failure.h. */
+typedef struct FailureCount {
+	uint64_t n;
+	uint64_t noted_usec; /* CLOCK_BOOTTIME: in the history; 0: not yet */
+} FailureCount;
+
 struct Lease {
 	Manager *manager;
 	LIST_ENTRY(Lease) leases;
@@ -114,7 +120,8 @@ struct Lease {
 	bool start_over; /* libvirt has said that the machine's process is gone: nothing of a start
 			    is left that could reach the region */
 	bool gone;	 /* released or never recorded: freed when no job has it */
-	int claim_fd;	 /* of a block device: keeps the host from using it meanwhile; or -EBADF */
+	FailureCount failures;
+	int claim_fd; /* of a block device: keeps the host from using it meanwhile; or -EBADF */
 	bool on_bus;
 	bool changed; /* to be told on the bus: announce.c */
 };

@@ -53,6 +53,51 @@ static void test_lent_again_at_once(void **state)
 	UNTIL(!region()->lease && region()->record.use == PML_USE_FREE);
 }
 
+static unsigned errors_in_history(const char *lease_id, const char *detail)
+{
+	PmlHistoryRecord *rows;
+	unsigned found = 0;
+	size_t n;
+
+	UNTIL(m->n_applies == 0);
+	assert_int_equal(pml_ledger_history(m->ledger, lease_id, 0, 100, &rows, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].detail && strstr(rows[i].detail, "memory error") &&
+			strstr(rows[i].detail, detail))
+			found++;
+	pml_history_free(rows, n);
+	return found;
+}
+
+static void memory_failure(void)
+{
+	VirtEvent ev = {.type = VIRT_EV_MEMORY_FAILURE};
+
+	(void)PML_STRCPY(ev.domain, WORLD_A);
+	(void)PML_STRCPY(ev.detail, "memory of the guest: injected into the guest");
+	world_virt_event(&ev);
+	for (int i = 0; i < 3; i++)
+		assert_true(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);
+}
+
+/* What the guest meets is told of the lease that it has lost, though that has ended; and a guest
+ * that meets it over and over fills no disk. */
+static void test_memory_errors_are_the_lease_s(void **state)
+{
+	char id[PML_ID_MAX];
+
+	lend_keeping();
+	(void)PML_STRCPY(id, region()->lease->record.id);
+	memory_failure();
+	assert_int_equal(errors_in_history(id, "of another, or the machine's own"), 1);
+	assert_string_equal(evict(0).result, "done");
+	UNTIL(!region()->lease && region()->record.use == PML_USE_FREE && !region()->job);
+	for (int i = 0; i < 50; i++)
+		memory_failure();
+	assert_int_equal(errors_in_history(id, "which was taken from it"), 1);
+	assert_int_equal(errors_in_history(id, ""), 2);
+}
+
 static void test_paused_where_that_was_wanted(void **state)
 {
 	assert_int_equal(try_lease_keeping("a", PML_AFTER_FENCE_PAUSE), 0);
@@ -147,6 +192,7 @@ int main(int argc, char **argv)
 		TEST(test_shared_dev_waits),
 		TEST(test_kept_offline),
 		TEST(test_policy_survives),
+		TEST(test_memory_errors_are_the_lease_s),
 	};
 	int failed;
 

@@ -50,6 +50,11 @@ succeeds "its machine runs" running g1
 is "$(guest cmd g1 ping)" pong "the guest lives on"
 like "$(guest cmd g1 check 7)" "^sigbus" "what it touches of the region is an error"
 is "$(guest cmd g1 ping)" pong "which it survives"
+told_of_error()
+{
+	pmemlease history "$dax" | grep -q 'memory error.*which was taken from it'
+}
+succeeds "and which the history has, of the lease" wait_for 20 told_of_error
 fails "another binding" [ "$(cat "/sys/bus/dax/devices/$dax/generation")" = "$generation" ]
 is "$(verdict)" revoked "the proof names who is left, and that it has no access"
 like "$(pmemlease proof "$dax" 2>&1)" "revoke" "the recorded proof has the rung"
