@@ -4,43 +4,11 @@
 #include <sys/statvfs.h>
 
 #include "diagnose.h"
+#include "machine-check.h"
 #include "names.h"
 
-#define CMDLINE_MAX	 ((size_t)256 * 1024)
 #define SPACE_BAD_BYTES	 (16 * MIB)
 #define SPACE_WARN_BYTES (256 * MIB)
-
-/* At most size - 1 bytes, zero-terminated; the length, or negative errno. */
-static ssize_t read_at(int dir_fd, const char *name, char *buf, size_t size)
-{
-	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	size_t n = 0;
-	ssize_t got;
-
-	if (fd < 0)
-		return -errno;
-	while (n < size - 1 && (got = read(fd, buf + n, size - 1 - n)) != 0) {
-		if (got < 0)
-			return -errno;
-		n += (size_t)got;
-	}
-	buf[n] = '\0';
-	return (ssize_t)n;
-}
-
-/* proc(5): the 22nd field of stat; the second one, a name, may hold anything. */
-static bool is_same_process(int pid_fd, uint64_t start_ticks)
-{
-	char text[1024], *field;
-	uint64_t start;
-
-	if (read_at(pid_fd, "stat", text, sizeof(text)) < 0)
-		return false;
-	field = strrchr(text, ')');
-	for (int i = 2; field && i < 22; i++)
-		field = strchr(field + 1, ' ');
-	return field && sscanf(field, "%" SCNu64, &start) == 1 && start == start_ticks;
-}
 
 static void check_confined(int pid_fd, const char *name, Findings *l)
 {
@@ -48,7 +16,7 @@ static void check_confined(int pid_fd, const char *name, Findings *l)
 	char label[512];
 
 	/* EINVAL: no security module has labels here, of which the command has a line */
-	if (attr_fd < 0 || read_at(attr_fd, "current", label, sizeof(label)) <= 0)
+	if (attr_fd < 0 || proc_read_at(attr_fd, "current", label, sizeof(label)) <= 0)
 		return;
 	label[strcspn(label, "\n")] = '\0';
 	pml_make_printable(label);
@@ -63,63 +31,16 @@ static void check_confined(int pid_fd, const char *name, Findings *l)
 			"Machine %s is not confined (%s).", name, label);
 }
 
-/* The value of QEMU's -cpu in a command line of zero-terminated words; NULL: none. */
-static const char *cpu_of(const char *words, size_t n)
-{
-	const char *end = words + n;
-
-	for (const char *w = words; w < end; w += strlen(w) + 1)
-		if (strcmp(w, "-cpu") == 0 && w + strlen(w) + 1 < end)
-			return w + strlen(w) + 1;
-	return NULL;
-}
-
-static bool has_flag(const char *cpu, const char *flag)
-{
-	char on[64];
-
-	/* libvirt writes "flag=on"; "+flag" is QEMU's older way */
-	snprintf(on, sizeof(on), ",%s=on", flag);
-	if (strstr(cpu, on))
-		return true;
-	snprintf(on, sizeof(on), ",+%s", flag);
-	return strstr(cpu, on);
-}
-
-static bool is_amd(int proc_fd)
-{
-	char text[4096];
-
-	return read_at(proc_fd, "cpuinfo", text, sizeof(text)) > 0 && strstr(text, "AuthenticAMD");
-}
-
-/* KVM masks MCG_SER_P on AMD: without these two bits a guest takes each machine check for fatal. */
 static void check_recovery(int proc_fd, int pid_fd, const char *name, Findings *l)
 {
-	_cleanup_free_ char *words = malloc(CMDLINE_MAX);
-	const char *cpu;
-	ssize_t n;
+	int r = machine_check_recovers(proc_fd, pid_fd);
 
-	if (!words)
-		return;
-	if (!is_amd(proc_fd)) {
+	if (r > 0)
 		finding_add(l, FINDING_OK, "machine.recovery", NULL,
 			"Machine %s can recover from a machine check.", name);
-		return;
-	}
-	n = read_at(pid_fd, "cmdline", words, CMDLINE_MAX);
-	cpu = n > 0 ? cpu_of(words, (size_t)n) : NULL;
-	if (cpu && has_flag(cpu, "succor") && has_flag(cpu, "overflow-recov"))
-		finding_add(l, FINDING_OK, "machine.recovery", NULL,
-			"Machine %s can recover from a machine check (succor, overflow-recov).",
-			name);
-	else
-		finding_add(l, FINDING_WARN, "machine.recovery",
-			"QEMU 9.1 or newer, and in the domain's <cpu>: <feature policy='force' "
-			"name='succor'/> and the same for overflow-recov.",
-			"Machine %s was not given succor and overflow-recov: on this AMD processor its "
-			"guest panics where it touches a revoked page.",
-			name);
+	else if (r == 0)
+		finding_add(l, FINDING_WARN, "machine.recovery", MACHINE_CHECK_MEND,
+			"Machine %s: " MACHINE_CHECK_PANICS, name);
 }
 
 void diagnose_machine(int proc_fd, const DiagnoseMachine *m, Findings *l)
@@ -131,7 +52,7 @@ void diagnose_machine(int proc_fd, const DiagnoseMachine *m, Findings *l)
 		return;
 	snprintf(pid, sizeof(pid), "%d", (int)m->pid);
 	pid_fd = openat(proc_fd, pid, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (pid_fd < 0 || !is_same_process(pid_fd, m->start_ticks))
+	if (pid_fd < 0 || !proc_is_process(pid_fd, m->start_ticks))
 		return;
 	check_confined(pid_fd, m->name, l);
 	check_recovery(proc_fd, pid_fd, m->name, l);

@@ -6,6 +6,7 @@
 #include "bus.h"
 #include "change.h"
 #include "deprived.h"
+#include "machine-check.h"
 #include "ops-internal.h"
 #include "util.h"
 
@@ -47,6 +48,9 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 	if (r >= 0 && region_is_block(l->region) && lease_state(l) == PML_LEASE_ACTIVE)
 		r = sd_bus_message_append(reply, "s",
 			"A block device is taken back by destroying the machine, and in no other way.");
+	if (r >= 0 && l->panics)
+		r = sd_bus_message_append(reply, "s",
+			"The machine: " MACHINE_CHECK_PANICS " Mend: " MACHINE_CHECK_MEND);
 	if (r >= 0 && l->pinned)
 		r = sd_bus_message_append(reply, "s", l->pinned);
 	if (r >= 0 && l->region->lease == l && l->region->intruder)

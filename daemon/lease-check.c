@@ -7,6 +7,7 @@
 
 #include "lease-job.h"
 #include "log.h"
+#include "machine-check.h"
 #include "ops-internal.h"
 #include "util.h"
 
@@ -128,7 +129,7 @@ int lease_check_run(void *userdata)
 	size_t i;
 	int r;
 
-	d->mapped = false;
+	d->mapped = d->panics = false;
 	if (!d->host)
 		return -ENODEV;
 	/* After a restart of the daemon. Who took the device meanwhile is seen by nobody's
@@ -154,6 +155,8 @@ int lease_check_run(void *userdata)
 			continue;
 		}
 		d->mapped = true;
+		d->panics = pml_region_can_revoke(d->host) &&
+			    machine_check_recovers_pid(h->pid, h->start_ticks) == 0;
 		if (d->checked_active)
 			continue;
 		d->rec.vmm_pid = h->pid;

@@ -39,6 +39,7 @@ typedef struct LeaseData {
 	bool moved; /* the device of this alias was other bytes when it was leased */
 	bool has_device;
 	bool mapped;
+	bool panics;  /* its guest, where it touches what was revoked: machine-check.h */
 	bool claims;  /* the step holders claims it, too */
 	int claim_fd; /* of a block device; -EBADF; becomes the lease's */
 } LeaseData;

@@ -121,6 +121,7 @@ struct Lease {
 			    is left that could reach the region */
 	bool gone;	 /* released or never recorded: freed when no job has it */
 	FailureCount failures;
+	bool panics;  /* its guest does, where it touches what was revoked: machine-check.h */
 	int claim_fd; /* of a block device: keeps the host from using it meanwhile; or -EBADF */
 	bool on_bus;
 	bool changed; /* to be told on the bus: announce.c */

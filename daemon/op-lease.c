@@ -407,6 +407,7 @@ JobNext lease_step_check_done(Job *job, int r)
 			d->rec.domain_name, region_label(d->region));
 		return JOB_FAIL;
 	}
+	job->lease->panics = d->panics;
 	return JOB_NEXT;
 }
 

@@ -176,6 +176,8 @@ static JobNext check_done(Job *job, int r)
 			d->rec.domain_name, region_label(d->region));
 		return JOB_FAIL;
 	}
+	job->lease->panics = d->panics;
+	lease_changed(job->lease);
 	return d->checked_active ? JOB_DONE : JOB_NEXT;
 }
 

@@ -2,6 +2,7 @@
 
 /* Taking a region back on a kernel that revokes: the machine lives on, and the region with it. */
 
+#include "machine-check.h"
 #include "ops-fixture.h"
 
 static int setup_patched(void **state)
@@ -96,6 +97,24 @@ static void test_memory_errors_are_the_lease_s(void **state)
 		memory_failure();
 	assert_int_equal(errors_in_history(id, "which was taken from it"), 1);
 	assert_int_equal(errors_in_history(id, ""), 2);
+}
+
+/* What a revocation would do to the guest is known from the lease on, also to the next daemon. */
+static void test_who_panics_is_known(void **state)
+{
+	PmlLeaseRecord rec;
+	bool panics;
+
+	lend_keeping();
+	rec = region()->lease->record;
+	panics = machine_check_recovers_pid(rec.vmm_pid, rec.vmm_start) == 0;
+	assert_int_equal(region()->lease->panics, panics);
+	stop();
+	start();
+	UNTIL(m->libvirt_connected && !m->jobs);
+	assert_int_equal(region()->lease->panics, panics);
+	assert_true(machine_check_recovers_pid(rec.vmm_pid, 1) < 0);
+	assert_string_equal(evict(0).result, "done");
 }
 
 static void test_paused_where_that_was_wanted(void **state)
@@ -193,6 +212,7 @@ int main(int argc, char **argv)
 		TEST(test_kept_offline),
 		TEST(test_policy_survives),
 		TEST(test_memory_errors_are_the_lease_s),
+		TEST(test_who_panics_is_known),
 	};
 	int failed;
 

@@ -80,7 +80,7 @@ static void test_machine(void **state)
 			  half[] = CMDLINE("EPYC,succor=on");
 
 	expect(FINDING_OK, "machine.confined", "g1");
-	expect(FINDING_OK, "machine.recovery", "succor");
+	expect(FINDING_OK, "machine.recovery", "can recover");
 	put_bytes("42/cmdline", host, sizeof(host) - 1);
 	expect(FINDING_WARN, "machine.recovery", "panics");
 	put_bytes("42/cmdline", half, sizeof(half) - 1);

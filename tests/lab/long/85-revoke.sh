@@ -42,6 +42,11 @@ g1=$(guest uuid g1)
 pmemlease adopt "$dax" "$g1" >/dev/null
 succeeds "leased to the first guest" pmemlease lease "$dax" g1
 like "$(guest cmd g1 fill 7)" "^ok" "which writes"
+warnings()
+{
+	pmemlease leases --json | jq -r '.leases[0].warnings[]'
+}
+fails "whose processor can recover from what a revocation is" grep panics <<<"$(warnings)"
 generation=$(cat "/sys/bus/dax/devices/$dax/generation")
 
 succeeds "evicted, with no time for the guest" pmemlease evict "$dax" --deadline=0
@@ -104,4 +109,11 @@ succeeds "leased, to be paused" pmemlease lease "$dax" g4 --after-fence=pause
 succeeds "evicted" pmemlease evict "$dax" --deadline=0
 is "$(virsh domstate g4 | head -n 1)" paused "it is paused"
 succeeds "and the region free all the same" wait_for 30 free_again
+
+# --- a machine whose guest would not survive it ---
+virsh --quiet destroy g2 2>/dev/null || true
+bare_start b1
+pmemlease scrub "$dax" --discard="$(region_get "$dax" Owner)" >/dev/null
+succeeds "leased to a machine with an AMD processor without succor and overflow-recov" pmemlease lease "$dax" b1
+like "$(warnings)" "panics where it touches a revoked page" "the lease says what that means"
 plan
