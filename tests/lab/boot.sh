@@ -18,7 +18,7 @@ lab=$top/tests/lab
 # shellcheck source=tests/lab/virtqemud.sh
 . "$lab/virtqemud.sh"
 
-kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' kernel_args='' virtqemud='' spare='' sparse='' debian_guest=''
+kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' if_built='' kernel_args='' virtqemud='' spare='' sparse='' debian_guest=''
 with=()
 allowed=()
 
@@ -28,6 +28,7 @@ usage()
 	usage: ./run lab [OPTION]... SCRIPT [ARG]...
 
 	  --kernel NAME      one of tests/lab/kernels/ (stock)
+	  --if-built         a kernel that would have to be built is a skipped test
 	  --with FILE        a file or directory to lay beside SCRIPT; may be repeated
 	  --timeout SECONDS  for everything from power-on to the script's end (600)
 	  --nvdimms SIZES    sizes of the NVDIMMs (1026M,1026M; 2M of each is its label area)
@@ -72,6 +73,10 @@ parse()
 			survive=yes
 			shift
 			;;
+		--if-built)
+			if_built=yes
+			shift
+			;;
 		--sparse)
 			sparse=yes
 			shift
@@ -110,7 +115,7 @@ main_options()
 	for word in "$@"; do
 		[[ -f $word && $path != skip ]] && path=$word && break
 		path=
-		[[ $word != --* || $word = --survive || $word = --sparse || $word = --virtqemud || $word = --debian-guest ]] || path=skip
+		[[ $word != --* || $word = --if-built || $word = --survive || $word = --sparse || $word = --virtqemud || $word = --debian-guest ]] || path=skip
 	done
 	if [ -f "$path" ]; then
 		read -ra own < <(sed -n 's/^# lab: //p' "$path" | tr '\n' ' ') || true
@@ -366,6 +371,12 @@ main()
 	main_options "$@"
 	trap cleanup EXIT
 	trap 'exit 130' INT TERM HUP
+	# shellcheck disable=SC2030 # it is for the subshell alone
+	if [ -n "$if_built" ] && ! (cache_only=yes && kernel_get "$kernel"); then
+		echo "ok 1 - ${script##*/} # SKIP the $kernel kernel is not built (./run kernel build $kernel)"
+		echo "1..1"
+		exit 0
+	fi
 	prepare
 	# Two emulated hosts at once on a small machine make both miss their timeouts.
 	exec {boot_lock}>"$(cache_dir)/boot.lock"

@@ -95,7 +95,8 @@ hash_of()
 
 # cache_make NAME KEY TEXT COMMAND [ARG]...: sets $cached to the directory that COMMAND has filled
 # (COMMAND gets it as its last argument). Made under a lock beside its final name and renamed, so
-# that an interrupted run leaves nothing half-made; of older keys the last two are kept.
+# that an interrupted run leaves nothing half-made; of older keys the last two are kept. With cache_only
+# set, the shell exits where a kernel would have to be built, or its source fetched.
 cache_make()
 {
 	local name=$1 key=$2 text=$3 base old
@@ -108,6 +109,7 @@ cache_make()
 		exec {cache_lock}>"$base/$name.lock"
 		flock "$cache_lock"
 		if [ ! -d "$cached" ]; then
+			[[ -z ${cache_only:-} || $name != @(kernel-*|linux-source) ]] || exit 1
 			for old in "$base/$name"-*.tmp; do
 				[ ! -e "$old" ] || as_root rm -rf --one-file-system "$old"
 			done

@@ -19,7 +19,7 @@ series_files()
 # release is taken when somebody removes it from the cache.
 source_get()
 {
-	setup_kernel_packages
+	[ -n "${cache_only:-}" ] || setup_kernel_packages
 	cache_make "linux-source" "$(echo "$source_package" "$(setup_suites)" | hash_of)" \
 		"getting $source_package" source_make
 	source_dir=$cached
