@@ -65,7 +65,7 @@ not_quarantined()
 
 dax=$(lab-region 64M region0)
 for name in 01-region-lock 03-open-dead 04-cdev 05-earlier-binding 06-pinned 10-revoke 11-uevents \
-	13-quarantine 14-notice; do
+	13-quarantine 14-notice 15-broken-page; do
 	program "$name" "$dax"
 done
 
