@@ -161,11 +161,24 @@ static void check_zones(const Root *root, const char *device, Findings *l)
 			device, fixed);
 }
 
+/* Somebody else's cold pages, where a machine is to have all of it. */
+static void check_demotion(const Root *root, Findings *l)
+{
+	_cleanup_free_ char *on = root_text(root, "sys/kernel/mm/numa/demotion_enabled");
+
+	if (pml_streq(on, "true") || pml_streq(on, "1"))
+		finding_add(l, FINDING_WARN, "memory.demotion",
+			"echo 0 >/sys/kernel/mm/numa/demotion_enabled.",
+			"The kernel moves cold pages of the host to slower memory: regions in "
+			"system-ram mode are not lent.");
+}
+
 void doctor_memory(const Root *root, Findings *l)
 {
 	_cleanup_free_ char *policy =
 		root_text(root, "sys/devices/system/memory/auto_online_blocks");
 	_cleanup_names_ char **devices = root_names(root, DAX_DEVICES);
+	unsigned n_ram = 0;
 
 	if (!policy || strcmp(policy, "offline") == 0 || strcmp(policy, "online_movable") == 0)
 		finding_add(l, FINDING_OK, "memory.auto-online", NULL,
@@ -173,17 +186,21 @@ void doctor_memory(const Root *root, Findings *l)
 			policy ? policy : "none");
 	else
 		finding_add(l, FINDING_WARN, "memory.auto-online",
-			"echo offline >/sys/devices/system/memory/auto_online_blocks, or boot with "
-			"memhp_default_state=offline.",
+			"echo online_movable >/sys/devices/system/memory/auto_online_blocks, or boot with "
+			"memhp_default_state=online_movable.",
 			"New memory goes online by itself (policy %s): the kernel may put into it "
 			"what can never be moved out.",
 			policy);
 	for (char **d = devices; d && *d; d++) {
 		_cleanup_free_ char *driver = driver_of(root, *d);
 
-		if (pml_streq(driver, "kmem"))
-			check_zones(root, *d, l);
+		if (!pml_streq(driver, "kmem"))
+			continue;
+		check_zones(root, *d, l);
+		n_ram++;
 	}
+	if (n_ram > 0)
+		check_demotion(root, l);
 }
 
 void doctor_iommu(const Root *root, Findings *l)

@@ -11,6 +11,10 @@
 /* What refused once may have ended what it was busy with; an agent may come up. */
 #define AGAIN_MIN_USEC USEC_PER_SEC
 #define AGAIN_MAX_USEC (15 * USEC_PER_SEC)
+/* A guest that says nothing to its memory being unplugged is told again: it may have been booting.
+ */
+#define TELL_AGAIN_MIN_USEC (30 * USEC_PER_SEC)
+#define TELL_AGAIN_MAX_USEC (300 * USEC_PER_SEC)
 /* The share of the job that is the guest's. */
 #define DRAIN_SHARE 0.25
 
@@ -22,6 +26,8 @@ struct Ask {
 	bool running;
 	uint64_t begin_usec; /* CLOCK_BOOTTIME */
 	uint64_t look_usec, again_usec;
+	uint64_t told_usec, tell_usec; /* of a dimm: when, and how long that is waited for */
+	bool refused; /* … its guest has said no, while libvirt was being asked */
 
 	/* --- read and written by run --- */
 	const VirtOps *ops;
@@ -211,7 +217,26 @@ static PmlOnRefusal on_refusal(const Job *job)
 {
 	const EvictData *d = job->data;
 
+	if (d->must)
+		return PML_ON_REFUSAL_FORCE;
 	return (int)d->how.on_refusal >= 0 ? d->how.on_refusal : job->lease->record.on_refusal;
+}
+
+/* What was told may have been told to nobody. */
+static void tell_again(struct Ask *a)
+{
+	uint64_t now = pml_now_usec(CLOCK_BOOTTIME);
+
+	if (!a->mem.ram)
+		return;
+	if (a->told_usec == 0) {
+		a->told_usec = now;
+		a->tell_usec = TELL_AGAIN_MIN_USEC;
+	} else if (now - a->told_usec >= a->tell_usec) {
+		a->told_usec = now;
+		(void)doubled(&a->tell_usec, TELL_AGAIN_MIN_USEC, TELL_AGAIN_MAX_USEC);
+		a->release.pid = 0;
+	}
 }
 
 /* False: there is nothing to wait for. */
@@ -219,8 +244,20 @@ static bool take_answer(struct Ask *a, int r)
 {
 	const EvictData *d = a->job->data;
 
+	/* Its machine has ended, or has been given nothing. */
+	if (a->mem.ram && (r == VIRT_NO_DOMAIN || r == VIRT_NOT_RUNNING)) {
+		r = 0;
+		a->release.over = a->release.released = true;
+	}
+	if (r == 0 && !a->release.over && a->refused) {
+		a->release.over = true;
+		(void)PML_STRCPY(a->release.reason,
+			"it could not free that memory, or would not (its kernel's log says why)");
+	}
+	a->refused = false;
 	if (r == 0 && !a->release.over) {
 		tell(a, "the guest is letting go", "");
+		tell_again(a);
 		return call_later(a, doubled(&a->look_usec, LOOK_MIN_USEC, LOOK_MAX_USEC)) >= 0;
 	}
 	if (r == 0 && a->release.released) {
@@ -235,7 +272,7 @@ static bool take_answer(struct Ask *a, int r)
 		tell(a, "waiting for the guest", "");
 	}
 	a->release = (VirtRelease){};
-	a->look_usec = 0;
+	a->look_usec = a->told_usec = 0;
 	if (r == 0 && on_refusal(a->job) == PML_ON_REFUSAL_KEEP) {
 		keep_lease(a->job);
 		return false;
@@ -309,7 +346,10 @@ void ask_begin(Job *job)
 	EvictData *d = job->data;
 	const PmlLeaseRecord *rec = &job->lease->record;
 	const Region *region = job->region;
-	PmlDrain drain = (int)d->how.drain >= 0 ? d->how.drain : rec->drain;
+	/* Of memory of the host nothing else ends a lease that its guest has. */
+	PmlDrain drain = d->must && region_is_ram(region) ? PML_DRAIN_ASK
+			 : (int)d->how.drain >= 0	  ? d->how.drain
+							  : rec->drain;
 	struct Ask *a;
 	int r;
 
@@ -324,11 +364,7 @@ void ask_begin(Job *job)
 	a->ops = m->virt_ops;
 	a->begin_usec = pml_now_usec(CLOCK_BOOTTIME);
 	(void)PML_STRCPY(a->domain, rec->domain);
-	(void)PML_STRCPY(a->mem.alias, rec->alias);
-	(void)PML_STRCPY(a->mem.path, pml_region_path(region->last));
-	a->mem.size_bytes = pml_region_size_bytes(region->last);
-	a->mem.align_bytes = pml_region_align_bytes(region->last);
-	a->mem.block = region_is_block(region);
+	(void)op_memory(region, rec->alias, &a->mem);
 	a->next = m->asks;
 	m->asks = a;
 	d->ask = a;
@@ -338,6 +374,56 @@ void ask_begin(Job *job)
 	r = d->answer_error[0] ? call_later(a, AGAIN_MIN_USEC) : submit(a);
 	if (r < 0)
 		ask_end(job);
+}
+
+static struct Ask *find(Manager *m, const char *domain, const char *alias)
+{
+	struct Ask *a;
+
+	for (a = m->asks; a; a = a->next)
+		if (a->job && pml_streq(a->domain, domain) && pml_streq(a->mem.alias, alias))
+			return a;
+	return NULL;
+}
+
+/* Now, instead of when its turn comes. */
+static void look_now(struct Ask *a)
+{
+	if (a->running)
+		return;
+	a->timer = sd_event_source_disable_unref(a->timer);
+	if (submit(a) < 0)
+		(void)call_later(a, LOOK_MAX_USEC);
+}
+
+void ask_look(Manager *m, const char *domain, const char *alias)
+{
+	struct Ask *a = find(m, domain, alias);
+	Lease *lease;
+
+	if (a)
+		look_now(a);
+	LIST_FOREACH (lease, &m->leases, leases) {
+		if (lease->gone || !lease->region || lease->region->lease != lease ||
+			!pml_streq(lease->record.domain, domain) ||
+			!pml_streq(lease->record.alias, alias))
+			continue;
+		/* Behind its deadline; or nobody asked for it, or does any more. */
+		if (lease_state(lease) == PML_LEASE_ACTIVE && !lease->region->job)
+			(void)evict_force(lease->region, "its machine gave it back");
+		else
+			settle_kick(lease->region);
+	}
+}
+
+void ask_refused(Manager *m, const char *domain, const char *alias)
+{
+	struct Ask *a = find(m, domain, alias);
+
+	if (!a || a->release.pid == 0)
+		return;
+	a->refused = true;
+	look_now(a);
 }
 
 /* --- afterwards --- */

@@ -11,6 +11,9 @@
 /* Begins, where the lease's policy says so and it has not begun. Nothing that fails here is more
  * than a guest that was not asked. */
 void ask_begin(Job *job);
+/* libvirt tells that the guest keeps a device, or that it has gone. */
+void ask_refused(Manager *m, const char *domain, const char *alias);
+void ask_look(Manager *m, const char *domain, const char *alias);
 /* The job waits for no answer any more; one that comes is not looked at. */
 void ask_end(Job *job);
 /* The note that the job's end carries: what the guest has answered. */

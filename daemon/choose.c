@@ -51,6 +51,11 @@ static int refuse(const ChooseRequest *q, const Region *region, OpError *err)
 		return op_error(err, PML_ERROR_NO_FENCE,
 			"%s: It is a block device, which wants consent to be taken back by force (--allow-destroy).",
 			region_label(region));
+	if (region->host && pml_region_kind(region->host) == PML_KIND_SYSRAM &&
+		q->kind != PML_KIND_SYSRAM)
+		return op_error(err, PML_ERROR_INVALID,
+			"%s: It is memory of the host (system-ram), which is lent when it is asked for (--kind=sysram).",
+			region_label(region));
 	if (region_leasable(region, err) != 0)
 		return 1;
 	return lease_check_owner(region, q->owner, err);

@@ -24,7 +24,7 @@ int evict_mark_run(void *userdata)
 	EvictData *d = userdata;
 	PmlMark mark = {
 		.state = PML_LEASE_FENCING,
-		.frozen = !d->released,
+		.frozen = !d->released && !d->ram,
 		.released = d->released,
 	};
 	int r;
@@ -106,8 +106,8 @@ int evict_fence_run(void *userdata)
 		.region = d->host,
 		.dax = d->manager->dax,
 		/* A guest that has let go touches nothing of it, and runs on. */
-		.machine_cgroup = d->released ? NULL : cgroup,
-		.machine_pidfd = pidfd,
+		.machine_cgroup = d->released || d->ram ? NULL : cgroup,
+		.machine_pidfd = d->ram && !d->asked ? -EBADF : pidfd,
 		.ask_timeout_usec = d->asked ? ASK_DESTROY_USEC : 0,
 		.revoke_timeout_usec = d->proof_timeout_usec,
 		.freeze_timeout_usec = d->freeze_timeout_usec,

@@ -35,6 +35,8 @@ typedef struct EvictData {
 	char answer[512];
 	bool cancel_written;
 	bool undone; /* nothing was lent yet: nothing to fence */
+	bool ram;    /* memory of the host: nothing is frozen or paused, and only its guest gives it
+			back */
 
 	/* --- read and written by the steps' run --- */
 	int marks_fd;

@@ -177,6 +177,11 @@ static int check_device(const Grant *g, const Item *i, OpError *err)
 			"domain's XML cannot consent to that. Take it out, and lease it to the running domain with "
 			"pmemlease lease --allow-destroy.",
 			name);
+	if (region_is_ram(region))
+		return op_error(err, PML_ERROR_NOT_LEASABLE,
+			"Region %s is memory of the host (system-ram), which is lent to a running domain alone: take it out of the "
+			"domain's XML, and lease it with pmemlease lease.",
+			name);
 	/* Other names may mean another device when QEMU opens them. */
 	if (pml_region_kind(region->host) == PML_KIND_DEVDAX && !pml_streq(path, dev->path))
 		return op_error(err, PML_ERROR_INVALID,

@@ -41,6 +41,7 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 		r = sd_bus_message_append(
 			reply, "s", "The fence could not be proved: the region is quarantined.");
 	if (r >= 0 && (lease_state(l) == PML_LEASE_FENCED || lease_state(l) == PML_LEASE_STUCK) &&
+		!region_is_ram(l->region) &&
 		op_process_alive(l->record.vmm_pid, l->record.vmm_start))
 		r = sd_bus_message_append(reply, "s", DEPRIVED_WARNING);
 	if (r >= 0 && l->unpersisted)
@@ -80,8 +81,10 @@ LEASE_GETTER(domain, sd_bus_message_append(reply, "s", l->record.domain))
 LEASE_GETTER(domain_name, sd_bus_message_append(reply, "s", l->record.domain_name))
 LEASE_GETTER(owner, sd_bus_message_append(reply, "s", l->record.owner))
 LEASE_GETTER(alias, sd_bus_message_append(reply, "s", l->record.alias))
-LEASE_GETTER(model,
-	sd_bus_message_append(reply, "s", region_is_block(l->region) ? "virtio-pmem" : "nvdimm"))
+LEASE_GETTER(model, sd_bus_message_append(reply, "s",
+			    region_is_block(l->region) ? "virtio-pmem"
+			    : region_is_ram(l->region) ? "dimm"
+						       : "nvdimm"))
 LEASE_GETTER(state, sd_bus_message_append(reply, "s", pml_lease_state_to_string(lease_state(l))))
 LEASE_GETTER(policy, append_policy(reply, l))
 LEASE_GETTER(deadline, sd_bus_message_append(reply, "t",

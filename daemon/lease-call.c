@@ -96,6 +96,7 @@ static int options_read(
 static int lease_begin(Manager *m, sd_bus_message *call, uint32_t uid, Region *region,
 	const char *domain, const LeaseOptions *o, sd_bus_error *error)
 {
+	bool ram = region_is_ram(region);
 	OpError err = {};
 	Lease *lease;
 	Job *job;
@@ -105,10 +106,19 @@ static int lease_begin(Manager *m, sd_bus_message *call, uint32_t uid, Region *r
 	if (o->persistent && region->host && pml_region_kind(region->host) == PML_KIND_BDEV)
 		return bus_error(error, PML_ERROR_NO_FENCE,
 			"A block device is not leased for the next start, too: leave persistent out.");
+	if (ram && o->persistent)
+		return bus_error(error, PML_ERROR_INVALID,
+			"Memory of the host (system-ram) is not leased for the next start, too: leave persistent out.");
+	if (ram && o->drain_policy.drain == PML_DRAIN_FORCE &&
+		o->after_fence_policy != PML_AFTER_FENCE_DESTROY)
+		return bus_error(error, PML_ERROR_NO_FENCE, OP_RAM_NO_FORCE, region_label(region));
 	r = op_deadline_check(m, o->drain_policy.grace_usec, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);
-	r = op_lease_start(m, region, domain, o->owner, o->on_end_policy, o->after_fence_policy,
+	/* What it holds is not to be kept, and the next one to have it sees the bytes of this one
+	 * where it becomes a device-dax. */
+	r = op_lease_start(m, region, domain, o->owner,
+		ram && !o->on_end ? PML_ON_END_SCRUB : o->on_end_policy, o->after_fence_policy,
 		o->consent != NULL, uid, &lease, &job, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);

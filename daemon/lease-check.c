@@ -81,6 +81,8 @@ int lease_node_check(const LeaseData *d)
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
 	if (r < 0)
 		return r;
+	if (d->mem.ram)
+		return binding == PML_BINDING_KMEM ? 0 : -ENXIO;
 	if (binding != PML_BINDING_DEVICE_DAX && binding != PML_BINDING_BLOCK)
 		return -ENXIO;
 	/* Looked at by the open() of it. */
@@ -102,6 +104,8 @@ int lease_holders_run(void *userdata)
 	int r;
 
 	r = lease_node_check(d);
+	if (r == 0 && d->mem.ram)
+		return lease_ram_look(d);
 	if (r < 0)
 		return r;
 	/* Every open file of a device-dax device, and every mapping by its file, is a reference.
@@ -120,6 +124,15 @@ int lease_holders_run(void *userdata)
 	if (r < 0)
 		return r;
 	return pml_proof_frees(pml_proof_verdict(d->proof)) ? 0 : 1;
+}
+
+/* Is it what was lent? Fills `mapped`. */
+static bool is_whole(const LeaseData *d, const PmlHolder *h)
+{
+	/* After a restart it is not known how much of the node was free then. */
+	if (d->mem.ram)
+		return h->mapped_bytes > 0 && (!d->ram_bytes || h->mapped_bytes >= d->ram_bytes);
+	return h->mapped_bytes >= pml_region_size_bytes(d->host);
 }
 
 int lease_check_run(void *userdata)
@@ -147,7 +160,7 @@ int lease_check_run(void *userdata)
 		bool another = d->checked_active &&
 			       (h->pid != d->rec.vmm_pid || h->start_ticks != d->rec.vmm_start);
 
-		if (another || h->mapped_bytes < pml_region_size_bytes(d->host)) {
+		if (another || !is_whole(d, h)) {
 			log_full(LOG_WARNING,
 				&(LogFields){.lease = d->rec.id, .region = d->rec.region},
 				"Process %d (%s) holds region %s as well.", (int)h->pid, h->command,
@@ -165,5 +178,5 @@ int lease_check_run(void *userdata)
 			PML_STRCPY(d->rec.vmm_cgroup, cgroup) < 0)
 			d->rec.vmm_cgroup[0] = 0;
 	}
-	return 0;
+	return d->mapped && d->mem.ram && !d->checked_active ? lease_ram_populate(d) : 0;
 }

@@ -39,9 +39,10 @@ typedef struct LeaseData {
 	bool moved; /* the device of this alias was other bytes when it was leased */
 	bool has_device;
 	bool mapped;
-	bool panics;  /* its guest, where it touches what was revoked: machine-check.h */
-	bool claims;  /* the step holders claims it, too */
-	int claim_fd; /* of a block device; -EBADF; becomes the lease's */
+	bool panics;	    /* its guest, where it touches what was revoked: machine-check.h */
+	bool claims;	    /* the step holders claims it, too */
+	uint64_t ram_bytes; /* of memory of the host: how much is lent; 0: not known */
+	int claim_fd;	    /* of a block device; -EBADF; becomes the lease's */
 } LeaseData;
 
 /* Steps that op_grant_kind has in common with op_lease_kind: op-lease.c. */
@@ -77,6 +78,13 @@ int lease_holders_run(void *data);
  * -ENODEV, -ENXIO (unbound). */
 int lease_node_check(const LeaseData *d);
 int lease_change_run(void *data);
+/*
+ * lease-ram.c, EXEC_WORK, of memory of the host. Before: is the node the region's alone and empty;
+ * how much of it can be lent. 0, 1 with *why; negative errno. After: all of it is made present, on
+ * that node; else `mapped` is false with *why. 0; negative errno.
+ */
+int lease_ram_look(LeaseData *d);
+int lease_ram_populate(LeaseData *d);
 /* Main thread: the step `active`, with what the check found. */
 JobNext lease_active_prepare(Job *job);
 

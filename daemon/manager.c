@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
+#include "ask.h"
 #include "behind.h"
 #include "bus.h"
 #include "deprived.h"
@@ -468,7 +469,11 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		deprived_event(m, ev);
 		manager_domain_stopped(m, ev->domain);
 		break;
+	case VIRT_EV_REMOVAL_FAILED:
+		ask_refused(m, ev->domain, ev->alias);
+		break;
 	case VIRT_EV_DEVICE_REMOVED:
+		ask_look(m, ev->domain, ev->alias);
 		behind_ask(m, ev->domain);
 		log_full(LOG_NOTICE, &(LogFields){.domain = ev->domain},
 			"libvirt: device removed of domain %s %s %s", ev->domain, ev->alias,

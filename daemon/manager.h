@@ -43,6 +43,7 @@ typedef struct RegionRecord {
 	PmlUse use;
 	const char *owner;  /* of several: comma-separated; "": nobody's */
 	const char *reason; /* of quarantine or of being kept offline; "" otherwise */
+	bool ram;	    /* is to be memory of the host when it is bound again */
 	char *texts;	    /* where the two lie; NULL: they are constants */
 } RegionRecord;
 
@@ -87,6 +88,15 @@ static inline const char *region_label(const Region *r)
 static inline bool region_is_block(const Region *r)
 {
 	return r->last && pml_region_kind(r->last) == PML_KIND_BDEV;
+}
+
+/* Memory of the host, or unbound and to be that again. */
+static inline bool region_is_ram(const Region *r)
+{
+	const PmlRegion *host = r->host ? r->host : r->last;
+	PmlBinding binding = host ? pml_region_binding(host) : PML_BINDING_NONE;
+
+	return binding == PML_BINDING_KMEM || (binding == PML_BINDING_NONE && r->record.ram);
 }
 
 /* Offline until somebody brings it back by name. */

@@ -90,8 +90,10 @@ static bool is_to_be_evicted(const Region *r)
 	if (r->lease)
 		return lease_state(r->lease) != PML_LEASE_FENCED &&
 		       lease_state(r->lease) != PML_LEASE_STUCK;
-	return r->host && pml_region_kind(r->host) == PML_KIND_DEVDAX &&
-	       !(pml_region_obstacles(r->host) & PML_OBSTACLE_SYSTEM_RAM) &&
+	/* Memory of the host that is not movable would not come back. */
+	return r->host && pml_region_kind(r->host) != PML_KIND_BDEV &&
+	       !(pml_region_obstacles(r->host) &
+		       (PML_OBSTACLE_SYSTEM_RAM | PML_OBSTACLE_NOT_MOVABLE)) &&
 	       r->record.use != PML_USE_QUARANTINED && !region_is_kept_offline(r);
 }
 

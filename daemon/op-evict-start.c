@@ -58,6 +58,7 @@ static int start(Region *region, const JobKind *kind, uint32_t uid, EvictData *d
 	Job *lease_job = lease_job_replaceable(region->job) ? region->job : NULL, *job;
 	int r;
 
+	d->ram = region_is_ram(region);
 	if (lease_job) {
 		d->took_over = true;
 		d->taking_over = lease_job_yield(lease_job);
@@ -217,6 +218,21 @@ static uint64_t deadline_of(
 	return pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
 }
 
+/* No time for a guest to give memory of the host back, and no consent to end its machine. */
+static bool is_vain(const Region *region, uint64_t deadline_boot_usec, PmlDrain drain,
+	PmlAfterFence after_fence)
+{
+	if (!region_is_ram(region) || !region->lease ||
+		lease_state(region->lease) > PML_LEASE_DRAINING)
+		return false;
+	if ((int)after_fence < 0)
+		after_fence = region->lease->record.after_fence;
+	if ((int)drain < 0)
+		drain = region->lease->record.drain;
+	return after_fence != PML_AFTER_FENCE_DESTROY &&
+	       (drain == PML_DRAIN_FORCE || deadline_boot_usec <= pml_now_usec(CLOCK_BOOTTIME));
+}
+
 int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,
 	bool keep_offline, PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err)
 {
@@ -250,6 +266,8 @@ int op_evict_start_with(Manager *m, Region *region, const char *kind, uint64_t d
 			"Region %s is a block device, which is taken back by destroying its domain, and in no other "
 			"way. Leave the wish to pause it out.",
 			region_label(region));
+	if (is_vain(region, deadline, drain->drain, after_fence))
+		return op_error(err, PML_ERROR_NO_FENCE, OP_RAM_NO_FORCE, region_label(region));
 	if (is_evict(region->job))
 		return evict_again(region, deadline, keep_offline, after_fence, drain->on_refusal,
 			uid, ret_job, err);
@@ -296,6 +314,20 @@ static int force_later(Region *region)
 		FORCE_RETRY_USEC, 1, on_force_again, region);
 }
 
+/*
+ * Memory of the host that a machine may have: no fence takes it, so that its guest has to be asked,
+ * also where nobody else is.
+ */
+static bool must_ask(const Region *region)
+{
+	const PmlLeaseRecord *rec = &region->lease->record;
+
+	return region_is_ram(region) && region->lease->recorded &&
+	       (rec->state == PML_LEASE_ATTACHING || rec->state == PML_LEASE_ACTIVE) &&
+	       pml_streq(rec->boot_id, region->manager->boot_id) &&
+	       (rec->vmm_pid == 0 || op_process_alive(rec->vmm_pid, rec->vmm_start));
+}
+
 int evict_force(Region *region, const char *why)
 {
 	EvictData *d;
@@ -319,8 +351,11 @@ int evict_force(Region *region, const char *why)
 	if (!d)
 		return -ENOMEM;
 	d->own = true;
-	d->forced = true;
+	d->forced = !must_ask(region);
+	d->must = !d->forced;
 	d->deadline_usec = pml_now_usec(CLOCK_BOOTTIME);
+	if (!d->forced)
+		d->deadline_usec += region->manager->config.deadline_usec;
 	(void)snprintf(d->reason, sizeof(d->reason), "%s", why);
 	pml_make_printable(d->reason);
 	return start(region, &op_evict_kind, 0, d, NULL);

@@ -89,8 +89,10 @@ static int accept_txn(Job *job, PmlTxn *txn)
 	PmlLeaseRecord rec;
 	int r;
 
-	if (!job->lease)
-		return pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_EVICT, NULL);
+	if (!job->lease) {
+		r = pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_EVICT, NULL);
+		return r < 0 ? r : pml_txn_ram(txn, region->id, &region->extent, d->ram);
+	}
 	rec = job->lease->record;
 	if (rec.state == PML_LEASE_RESERVED) {
 		d->undone = true;
@@ -384,7 +386,7 @@ static void tell_ledger(Job *job)
 	 * to date. */
 	if (d->telling > 0 || rec.state == PML_LEASE_FENCING)
 		return;
-	rec.frozen = !d->released;
+	rec.frozen = !d->released && !d->ram;
 	txn = op_txn_new_job(job, d->own);
 	r = txn ? fence_txn(job, txn, &rec) : -ENOMEM;
 	if (r >= 0) {
@@ -445,7 +447,10 @@ static void ask_destroy(Job *job)
 {
 	EvictData *d = job->data;
 
-	if (d->asked || !d->leased || !d->host || pml_region_kind(d->host) != PML_KIND_BDEV)
+	if (d->asked || !d->leased || !d->host)
+		return;
+	if (pml_region_kind(d->host) != PML_KIND_BDEV &&
+		(!d->ram || d->released || d->rec.after_fence != PML_AFTER_FENCE_DESTROY))
 		return;
 	if (d->rec.vmm_pid == 0 && !lease_attach_outstanding(job->region))
 		return;
@@ -506,7 +511,7 @@ static JobNext pause_prepare(Job *job)
 	bool runs_on = d->fence.level == PML_FENCE_REVOKE && d->fence_r == 0 && !d->fence.frozen &&
 		       d->rec.after_fence == PML_AFTER_FENCE_KEEP;
 
-	if (d->leased && !runs_on &&
+	if (d->leased && !runs_on && !d->ram &&
 		((d->rec.vmm_pid > 0 && !d->vmm_gone && (!d->released || d->lied)) ||
 			d->fence.frozen)) {
 		r = after_fence_begin(job->manager, &d->rec, d->fence.frozen);
@@ -649,7 +654,8 @@ static JobNext record_done(Job *job, int r)
 	}
 	if (job->lease) {
 		lease_clear_mark(job->lease);
-		deprived_add(job->lease);
+		if (!d->ram)
+			deprived_add(job->lease);
 	}
 	after_fence_poke(job->manager);
 	if (d->proved) {
@@ -657,6 +663,16 @@ static JobNext record_done(Job *job, int r)
 		return JOB_DONE;
 	}
 	stuck_reason(d, reason, sizeof(reason));
+	if (d->ram && d->leased) {
+		const char *asked = ask_summary(d);
+
+		job_set_error(job, PML_ERROR_STUCK,
+			"Region %s was not given back (%s; %s). It is quarantined, and taken back when the guest gives it back "
+			"(virsh detach-device-alias %s %s asks again) or its machine ends.",
+			region_label(job->region), asked ? asked : "its guest was not asked",
+			reason, d->rec.domain_name, d->rec.alias);
+		return JOB_FAIL;
+	}
 	job_set_error(job, PML_ERROR_STUCK,
 		"Region %s was fenced, but nobody could prove it (%s). It is quarantined and proved again at the end of every "
 		"process that holds it; or lift the quarantine with a reason.",

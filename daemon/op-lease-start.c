@@ -75,12 +75,7 @@ int lease_fill_record(LeaseData *d, const Manager *m, const Region *region, cons
 	rec->on_refusal = m->config.on_refusal;
 	rec->grace_usec = PML_DEADLINE_DEFAULT;
 
-	(void)PML_STRCPY(d->mem.alias, rec->alias);
-	r = PML_STRCPY(d->mem.path, pml_region_path(region->host));
-	d->mem.size_bytes = pml_region_size_bytes(region->host);
-	d->mem.align_bytes = pml_region_align_bytes(region->host);
-	d->mem.block = pml_region_kind(region->host) == PML_KIND_BDEV;
-	return r;
+	return op_memory(region, rec->alias, &d->mem);
 }
 
 void op_lease_drain(Job *job, const DrainPolicy *policy)

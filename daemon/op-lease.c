@@ -256,6 +256,10 @@ JobNext lease_step_holders_done(Job *job, int r)
 		return JOB_FAIL;
 	if (r < 0)
 		return node_failed(job, r);
+	if (r > 0 && d->mem.ram && d->why) {
+		job_set_error(job, PML_ERROR_NOT_LEASABLE, "%s", d->why);
+		return JOB_FAIL;
+	}
 	if (r > 0) {
 		job_set_error(job, PML_ERROR_HELD,
 			"Region %s is in use: %.300s. End what holds it, then lease again.",
@@ -289,6 +293,8 @@ JobNext lease_step_reserve_prepare(Job *job)
 	r = txn ? pml_txn_lease_new(txn, &d->rec) : -ENOMEM;
 	if (r >= 0)
 		r = pml_txn_use_step(txn, job->region->id, &d->rec.extent, PML_USE_EV_LEASE, NULL);
+	if (r >= 0)
+		r = pml_txn_ram(txn, job->region->id, &d->rec.extent, region_is_ram(job->region));
 	if (r < 0) {
 		pml_txn_free(txn);
 		return op_fail(job, r, "reserve the region");
@@ -400,6 +406,10 @@ JobNext lease_step_check_done(Job *job, int r)
 		return JOB_FAIL;
 	if (r < 0)
 		return op_fail(job, r, "check what the machine maps");
+	if (!d->mapped && d->mem.ram && d->why) {
+		job_set_error(job, PML_ERROR_FAILED, "%s", d->why);
+		return JOB_FAIL;
+	}
 	if (!d->mapped) {
 		job_set_error(job, PML_ERROR_FAILED,
 			"libvirt says that domain %s has region %s, but its machine does not map it; the region is being taken "

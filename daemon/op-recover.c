@@ -237,12 +237,7 @@ int recover_lease_start(Lease *lease)
 		return -ENOMEM;
 	d->rec = lease->record;
 	d->checked_active = lease->record.state == PML_LEASE_ACTIVE;
-	(void)PML_STRCPY(d->mem.alias, lease->record.alias);
-	if (d->host) {
-		(void)PML_STRCPY(d->mem.path, pml_region_path(d->host));
-		d->mem.size_bytes = pml_region_size_bytes(d->host);
-		d->mem.align_bytes = pml_region_align_bytes(d->host);
-	}
+	(void)op_memory(lease->region, lease->record.alias, &d->mem);
 	return job_start(lease->manager, &op_recover_kind, lease->region, lease, 0, d, NULL);
 }
 

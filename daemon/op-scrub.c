@@ -19,7 +19,9 @@ typedef struct ScrubData {
 	MediaRun *run;
 	MediaReport report;
 	char owner[PML_OWNERS_LEN];
-	bool own; /* nobody asked: a lease's policy, or the rest of an earlier scrub */
+	bool own;      /* nobody asked: a lease's policy, or the rest of an earlier scrub */
+	bool ram;      /* is memory of the host again when it is over */
+	bool scrubbed; /* before a restart: only that is left to do */
 	/* --- read and written by the steps' run --- */
 	LeaseData look; /* host and proof: who holds the region */
 	int fd;
@@ -55,6 +57,97 @@ static bool cancelled(Job *job, bool begun)
 			"The scrub of region %s was cancelled; nothing was overwritten.",
 			region_label(job->region));
 	return true;
+}
+
+static int change_run(void *userdata)
+{
+	ScrubData *d = userdata;
+
+	return ledger_change_run(&d->change);
+}
+
+/* --- owe: what becomes a device-dax meanwhile is to be memory of the host again --- */
+
+static JobNext write_ram(Job *job, bool ram)
+{
+	ScrubData *d = job->data;
+	PmlTxn *txn;
+	int r;
+
+	job->skip = !d->ram;
+	if (job->skip)
+		return JOB_NEXT;
+	txn = op_txn_new_job(job, d->own);
+	r = txn ? pml_txn_ram(txn, job->region->id, &job->region->extent, ram) : -ENOMEM;
+	if (r < 0) {
+		pml_txn_free(txn);
+		return op_fail(job, r, "write down what the region is");
+	}
+	ledger_change_clear(&d->change);
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+static JobNext written(Job *job, int r)
+{
+	ScrubData *d = job->data;
+
+	ledger_change_done(&d->change, r);
+	if (r == 0)
+		return JOB_NEXT;
+	job_set_ledger_error(job, r, d->change.why);
+	return JOB_FAIL;
+}
+
+static JobNext owe_prepare(Job *job)
+{
+	if (!((ScrubData *)job->data)->scrubbed)
+		return write_ram(job, true);
+	job->skip = true;
+	job_set_next(job, "return");
+	return JOB_NEXT;
+}
+
+/* --- take --- */
+
+static JobNext take_prepare(Job *job)
+{
+	job->skip = !((ScrubData *)job->data)->ram;
+	job_set_progress(job, "taking it offline", 0);
+	return JOB_NEXT;
+}
+
+static int take_run(void *userdata)
+{
+	ScrubData *d = userdata;
+	const PmlDaxOps *dax = d->look.dax;
+	PmlBinding binding;
+	int r;
+
+	r = dax->binding(dax->userdata, d->look.host, &binding);
+	if (r < 0 || binding != PML_BINDING_KMEM)
+		return r;
+	r = dax->unbind(dax->userdata, d->look.host);
+	/* Some of it may be offline by then: nothing is to be otherwise than before. */
+	if (r < 0 && dax->bind_ram)
+		(void)dax->bind_ram(dax->userdata, d->look.host);
+	return r < 0 ? r : dax->bind(dax->userdata, d->look.host);
+}
+
+static JobNext take_done(Job *job, int r)
+{
+	if (cancelled(job, false))
+		return JOB_FAIL;
+	if (r == 0)
+		return JOB_NEXT;
+	if (r == -EBUSY) {
+		job_set_error(job, PML_ERROR_HELD,
+			"Region %s is memory of the host, and could not be taken offline: somebody has memory bound to its "
+			"node, or a page cannot be moved. See `pmemlease verify %s`, then scrub again.",
+			region_label(job->region), region_label(job->region));
+		return JOB_FAIL;
+	}
+	return op_fail(job, r, "take the region offline");
 }
 
 /* --- holders --- */
@@ -106,13 +199,6 @@ static JobNext holders_done(Job *job, int r)
 }
 
 /* --- begin --- */
-
-static int change_run(void *userdata)
-{
-	ScrubData *d = userdata;
-
-	return ledger_change_run(&d->change);
-}
 
 static JobNext begin_prepare(Job *job)
 {
@@ -281,29 +367,87 @@ static JobNext verified_prepare(Job *job)
 	return JOB_NEXT;
 }
 
-static JobNext verified_done(Job *job, int r)
-{
-	ScrubData *d = job->data;
+/* --- return --- */
 
-	ledger_change_done(&d->change, r);
+static JobNext return_prepare(Job *job)
+{
+	job->skip = !((ScrubData *)job->data)->ram;
+	if (!job->skip)
+		job_set_progress(job, "putting it online", 1);
+	return JOB_NEXT;
+}
+
+static int return_run(void *userdata)
+{
+	ScrubData *d = userdata;
+	const PmlDaxOps *dax = d->look.dax;
+
+	return dax->bind_ram ? dax->bind_ram(dax->userdata, d->look.host) : -EOPNOTSUPP;
+}
+
+static void on_returned(void *userdata, int r)
+{
+	job_resume(userdata);
+}
+
+static JobNext return_done(Job *job, int r)
+{
+	/* Whoever sees this job's end sees what the region is by then. */
 	if (r == 0)
-		return JOB_NEXT;
-	job_set_ledger_error(job, r, d->change.why);
+		return manager_rescan(job->manager, on_returned, job) < 0 ? JOB_NEXT : JOB_WAIT;
+	(void)manager_rescan(job->manager, NULL, NULL);
+	job_set_error(job, PML_ERROR_FAILED,
+		"Region %s is scrubbed, and could not become memory of the host again (%s): it is a device-dax now. %s",
+		region_label(job->region), strerror(-r),
+		r == -EPERM ? pml_obstacle_explain(PML_OBSTACLE_AUTO_ONLINE)
+			    : "`daxctl reconfigure-device -m system-ram` tries again.");
 	return JOB_FAIL;
+}
+
+static JobNext returned_prepare(Job *job)
+{
+	return write_ram(job, false);
 }
 
 static int scrub_cancel(Job *job)
 {
 	ScrubData *d = job->data;
+	const char *step = job->kind->steps[job->step].name;
 
-	if (pml_streq(job->kind->steps[job->step].name, "verified"))
+	if (pml_streq(step, "verified") || strncmp(step, "return", 6) == 0)
 		return -EBUSY;
 	if (d->run)
 		media_run_cancel(d->run);
 	return 0;
 }
 
+/* Nothing of it was overwritten: it is what it was. */
+static void scrub_finished(Job *job, bool success)
+{
+	const ScrubData *d = job->data;
+	Region *region = job->region;
+
+	if (success || !d->ram || d->scrubbed || !region->host || !region->record.ram ||
+		region->record.content == PML_CONTENT_SCRUBBING)
+		return;
+	if (scrub_return(region) < 0)
+		log_warning("Region %s could not be made memory of the host again.",
+			region_label(region));
+}
+
 static const JobStep scrub_steps[] = {
+	{.name = "owe",
+		.prepare = owe_prepare,
+		.where = EXEC_LEDGER,
+		.run = change_run,
+		.done = written,
+		.optional_skip = true},
+	{.name = "take",
+		.prepare = take_prepare,
+		.where = EXEC_WORK,
+		.run = take_run,
+		.done = take_done,
+		.optional_skip = true},
 	{.name = "holders",
 		.prepare = holders_prepare,
 		.where = EXEC_WORK,
@@ -320,7 +464,19 @@ static const JobStep scrub_steps[] = {
 		.prepare = verified_prepare,
 		.where = EXEC_LEDGER,
 		.run = change_run,
-		.done = verified_done},
+		.done = written},
+	{.name = "return",
+		.prepare = return_prepare,
+		.where = EXEC_WORK,
+		.run = return_run,
+		.done = return_done,
+		.optional_skip = true},
+	{.name = "returned",
+		.prepare = returned_prepare,
+		.where = EXEC_LEDGER,
+		.run = change_run,
+		.done = written,
+		.optional_skip = true},
 };
 
 const JobKind op_scrub_kind = {
@@ -329,6 +485,7 @@ const JobKind op_scrub_kind = {
 	.n_steps = ELEMENTSOF(scrub_steps),
 	.data_free = scrub_data_free,
 	.cancel = scrub_cancel,
+	.finished = scrub_finished,
 };
 
 static int refuse(const Region *region, const char *owner, OpError *err)
@@ -362,8 +519,8 @@ static int refuse(const Region *region, const char *owner, OpError *err)
 	return 0;
 }
 
-static int start(
-	Manager *m, Region *region, const char *owner, bool own, uint32_t uid, Job **ret_job)
+static int start(Manager *m, Region *region, const char *owner, bool own, bool scrubbed,
+	uint32_t uid, Job **ret_job)
 {
 	ScrubData *d = calloc(1, sizeof(*d));
 	int r;
@@ -372,6 +529,10 @@ static int start(
 		return -ENOMEM;
 	d->manager = m;
 	d->own = own;
+	d->scrubbed = scrubbed;
+	/* What is scrubbed because of a lease is bound as a device-dax already. */
+	d->ram = region_is_ram(region) ||
+		 (region->record.ram && (own || region->record.content == PML_CONTENT_SCRUBBING));
 	d->fd = -EBADF;
 	d->look.manager = m;
 	d->look.claim_fd = -EBADF;
@@ -394,7 +555,7 @@ int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32
 	r = refuse(region, discard_owner, err);
 	if (r != 0)
 		return r;
-	r = start(m, region, discard_owner, false, uid, ret_job);
+	r = start(m, region, discard_owner, false, false, uid, ret_job);
 	if (r == -EDQUOT)
 		return op_error(
 			err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
@@ -438,5 +599,10 @@ int scrub_continue(Region *region)
 			err.message);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	return start(region->manager, region, region->record.owner, true, 0, NULL);
+	return start(region->manager, region, region->record.owner, true, false, 0, NULL);
+}
+
+int scrub_return(Region *region)
+{
+	return start(region->manager, region, region->record.owner, true, true, 0, NULL);
 }

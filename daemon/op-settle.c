@@ -169,6 +169,19 @@ static bool cannot_open_by_name(const SettleData *d)
 	return r == 0;
 }
 
+/* Memory of the host, which its guest may have given back since its fence: nobody else takes it
+ * offline. */
+static void take_back(SettleData *d)
+{
+	PmlFenceRequest req = {.region = d->host, .dax = d->dax, .machine_pidfd = -EBADF};
+	PmlFenceResult result;
+	PmlBinding binding;
+
+	if (d->dax->binding(d->dax->userdata, d->host, &binding) == 0 &&
+		binding == PML_BINDING_KMEM)
+		(void)pml_fence_run(&req, &result);
+}
+
 static int prove_once(SettleData *d)
 {
 	PmlBinding binding;
@@ -178,6 +191,7 @@ static int prove_once(SettleData *d)
 	d->proof = pml_proof_free(d->proof);
 	free(d->proof_json);
 	d->proof_json = NULL;
+	take_back(d);
 	r = op_prove(d->manager, d->host,
 		pml_fence_level_to_string(pml_fence_level(d->host, d->dax)), true,
 		d->proof_timeout_usec, &d->proof);
@@ -191,7 +205,8 @@ static int prove_once(SettleData *d)
 		return pml_proof_to_json(d->proof, &d->proof_json);
 	}
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
-	if (r == 0 && binding != PML_BINDING_NONE && binding != PML_BINDING_BLOCK)
+	if (r == 0 && binding != PML_BINDING_NONE && binding != PML_BINDING_BLOCK &&
+		binding != PML_BINDING_KMEM)
 		unbind_again(d);
 	d->proved = r == 0 && binding == PML_BINDING_NONE &&
 		    (verdict == PML_PROOF_UNREACHABLE || verdict == PML_PROOF_UNEXPLAINED ||
@@ -372,10 +387,7 @@ static JobNext gate_prepare(Job *job)
 	}
 	d->virt = job->manager->virt;
 	d->rec = lease->record;
-	(void)PML_STRCPY(d->mem.alias, lease->record.alias);
-	(void)PML_STRCPY(d->mem.path, pml_region_path(d->host));
-	d->mem.size_bytes = pml_region_size_bytes(d->host);
-	d->mem.align_bytes = pml_region_align_bytes(d->host);
+	(void)op_memory(job->region, lease->record.alias, &d->mem);
 	return JOB_NEXT;
 }
 
@@ -475,6 +487,9 @@ static JobNext bind_prepare(Job *job)
 	/* One that has gone is bound when it is back. */
 	if (stays_offline(job->region, job->data) || !job->region->host)
 		return JOB_DONE;
+	/* It is overwritten as a device-dax first; the scrub makes memory of it again. */
+	((SettleData *)job->data)->ram =
+		region_is_ram(job->region) && !ends_with_scrub(job->region);
 	job_set_progress(job, "binding", 0.7);
 	return JOB_NEXT;
 }
@@ -494,6 +509,8 @@ static int bind_run(void *userdata)
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
 	if (r < 0 || binding == PML_BINDING_DEVICE_DAX || binding == PML_BINDING_BLOCK)
 		return r;
+	if (d->ram)
+		return d->dax->bind_ram ? d->dax->bind_ram(d->dax->userdata, d->host) : -EOPNOTSUPP;
 	return d->dax->bind(d->dax->userdata, d->host);
 }
 
@@ -501,6 +518,13 @@ static JobNext bind_done(Job *job, int r)
 {
 	if (r > 0)
 		return held(job);
+	if (r == -EPERM) {
+		settle_retry_later(job->region);
+		job_set_error(job, PML_ERROR_NOT_LEASABLE,
+			"Region %s stays offline: as memory of the host it would not be movable. %s",
+			region_label(job->region), pml_obstacle_explain(PML_OBSTACLE_AUTO_ONLINE));
+		return JOB_FAIL;
+	}
 	if (r < 0) {
 		settle_retry_later(job->region);
 		return op_fail(job, r, "bind the region again");
@@ -526,6 +550,9 @@ static JobNext free_prepare(Job *job)
 		r = end_lease(job, txn);
 	if (r >= 0 && region->record.use == PML_USE_EVICTED)
 		r = pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_CLEARED, NULL);
+	/* From here on what it is bound to says what it is. */
+	if (r >= 0 && ((SettleData *)job->data)->ram)
+		r = pml_txn_ram(txn, region->id, &region->extent, false);
 	if (r >= 0 && scrub)
 		r = pml_txn_content_step(txn, region->id, &region->extent,
 			PML_CONTENT_EV_SCRUB_BEGIN, region->record.owner);

@@ -24,6 +24,27 @@ PmlTxn *op_txn_new_daemon(void)
 	return pml_txn_new("daemon");
 }
 
+int op_memory(const Region *region, const char *alias, VirtMemory *ret)
+{
+	const PmlRegion *host = region->host ? region->host : region->last;
+	int r;
+
+	*ret = (VirtMemory){};
+	r = PML_STRCPY(ret->alias, alias);
+	if (r < 0 || !host)
+		return r;
+	r = PML_STRCPY(ret->path, pml_region_path(host) ? pml_region_path(host) : "");
+	ret->size_bytes = pml_region_size_bytes(host);
+	ret->align_bytes = pml_region_align_bytes(host);
+	ret->block = pml_region_kind(host) == PML_KIND_BDEV;
+	ret->ram = region_is_ram(region);
+	ret->node = pml_region_target_node(host);
+	/* The most that it can be: how much is free is known when it is looked at. */
+	if (ret->ram)
+		ret->size_bytes -= ret->size_bytes % PML_RAM_GRAIN_BYTES;
+	return r;
+}
+
 JobNext op_fail(Job *job, int r, const char *what)
 {
 	job_set_error(job, PML_ERROR_FAILED,
@@ -45,6 +66,8 @@ int op_virt_error(OpError *err, int r, const char *domain, const char *why)
 			"Domain \"%s\" is not running. Start it, then lease again.", domain);
 	case VIRT_UNSUITED:
 		return op_error(err, PML_ERROR_DOMAIN_UNSUITED, "%s", why);
+	case VIRT_NODE_UNKNOWN:
+		return op_error(err, PML_ERROR_NODE_UNKNOWN, "%s", why);
 	case VIRT_PINNED:
 		return op_error(err, PML_ERROR_PINNED, "%s", why);
 	case VIRT_BUSY:

@@ -20,6 +20,12 @@ JobNext op_fail(Job *job, int r, const char *what);
 /* Fills *err with what a positive outcome of libvirt (virt.h) means to who asked for a lease; why
  * may be NULL. Returns 1. */
 int op_virt_error(OpError *err, int r, const char *domain, const char *why);
+/* A region as the memory device of this alias. 0, -ENAMETOOLONG. */
+int op_memory(const Region *region, const char *alias, VirtMemory *ret);
+/* Memory of the host, with its region's name: what a wish for force is refused with. */
+#define OP_RAM_NO_FORCE                                                                                           \
+	"Region %s is memory of the host (system-ram), which only its guest can give back: by force it is taken " \
+	"only with its domain's end. Ask the guest, with a deadline (drain=ask), or consent to that (after-fence=destroy)."
 /* Any thread: a proof with the timeout counted from now. The manager's fields used are set once,
  * before threads start. */
 int op_prove(Manager *m, PmlRegion *region, const char *rung, bool probe, uint64_t timeout_usec,
@@ -132,6 +138,8 @@ void settle_retry_later(Region *region);
 
 /* Overwrites what the ledger says is to be overwritten: the consent is on the disk. */
 int scrub_continue(Region *region);
+/* It was scrubbed as a device-dax, and is owed to be memory of the host again. */
+int scrub_return(Region *region);
 
 /* --- media-run.c: the helper process that overwrites and reads back --- */
 

@@ -98,7 +98,8 @@ void persist_remove(const Region *region, const PmlLeaseRecord *rec)
 	struct Undefine *u;
 
 	/* What has another name somebody wrote himself. */
-	if (!region->last || strncmp(rec->alias, PML_ALIAS_PREFIX, strlen(PML_ALIAS_PREFIX)) != 0)
+	if (!region->last || region->record.ram ||
+		strncmp(rec->alias, PML_ALIAS_PREFIX, strlen(PML_ALIAS_PREFIX)) != 0)
 		return;
 	u = calloc(1, sizeof(*u));
 	if (!u)
@@ -108,10 +109,7 @@ void persist_remove(const Region *region, const PmlLeaseRecord *rec)
 	u->virt = region->manager->virt;
 	(void)PML_STRCPY(u->domain, rec->domain);
 	(void)PML_STRCPY(u->domain_name, rec->domain_name);
-	(void)PML_STRCPY(u->mem.alias, rec->alias);
-	(void)PML_STRCPY(u->mem.path, pml_region_path(region->last));
-	u->mem.size_bytes = pml_region_size_bytes(region->last);
-	u->mem.align_bytes = pml_region_align_bytes(region->last);
+	(void)op_memory(region, rec->alias, &u->mem);
 	u->next = region->manager->undefines;
 	region->manager->undefines = u;
 	undefine_try(u);

@@ -71,7 +71,8 @@ static int recover_lease(Lease *lease, const PmlMark *mark)
 	case PML_LEASE_STUCK:
 		if (rec->frozen && same_boot && after_fence_begin(m, rec, true) < 0)
 			log_error("Domain %s stays frozen: out of memory.", rec->domain_name);
-		deprived_add(lease);
+		if (!region_is_ram(lease->region))
+			deprived_add(lease);
 		return op_settle_kick(lease->region);
 	case PML_LEASE_RELEASED:
 	case _PML_LEASE_STATE_MAX:
@@ -102,6 +103,10 @@ int recover_region(Region *region)
 			region_label(region), region_label(region));
 		return 0;
 	case PML_USE_FREE:
+		if (rec->ram && rec->content != PML_CONTENT_SCRUBBING &&
+			region->presence == PML_PRESENCE_ONLINE &&
+			pml_region_binding(region->host) == PML_BINDING_DEVICE_DAX)
+			return scrub_return(region);
 		if (rec->content != PML_CONTENT_SCRUBBING ||
 			region->presence != PML_PRESENCE_ONLINE)
 			return 0;

@@ -63,8 +63,10 @@ static const char *or_empty(const char *s)
 
 REGION_GETTER(id, sd_bus_message_append(reply, "s", r->id))
 REGION_GETTER(name, sd_bus_message_append(reply, "s", r->name))
-REGION_GETTER(kind, sd_bus_message_append(reply, "s",
-			    pml_kind_to_string(HOST(r, pml_region_kind, PML_KIND_DEVDAX))))
+REGION_GETTER(kind,
+	sd_bus_message_append(reply, "s",
+		pml_kind_to_string(region_is_ram(r) ? PML_KIND_SYSRAM
+						    : HOST(r, pml_region_kind, PML_KIND_DEVDAX))))
 REGION_GETTER(path, sd_bus_message_append(reply, "s", or_empty(HOST(r, pml_region_path, ""))))
 REGION_GETTER(uuid, sd_bus_message_append(reply, "s", or_empty(HOST(r, pml_region_uuid, ""))))
 REGION_GETTER(extent, append_extent(reply, r))

@@ -99,10 +99,15 @@ bool region_refold(Region *r)
 
 	pml_extent_records_fold(r->manager->extents, r->manager->n_extents, &r->extent, &fold);
 	if (rec->owner && fold.content == rec->content && fold.use == rec->use &&
-		strcmp(fold.owner, rec->owner) == 0 && strcmp(fold.reason, rec->reason) == 0)
+		fold.ram == rec->ram && strcmp(fold.owner, rec->owner) == 0 &&
+		strcmp(fold.reason, rec->reason) == 0)
 		return false;
 	free(rec->texts);
-	*rec = (RegionRecord){.content = fold.content, .use = fold.use, .owner = "", .reason = ""};
+	*rec = (RegionRecord){.content = fold.content,
+		.use = fold.use,
+		.ram = fold.ram,
+		.owner = "",
+		.reason = ""};
 	if (!fold.owner[0] && !fold.reason[0])
 		return true;
 	if (asprintf(&rec->texts, "%s%c%s", fold.owner, '\0', fold.reason) < 0) {

@@ -22,6 +22,7 @@ typedef struct SettleData {
 	char *proof_json;
 	bool clear;
 	bool proved;  /* unreachable: enough for `fenced`, not for binding */
+	bool ram;     /* to be memory of the host again */
 	bool rebound; /* somebody bound it with holders left; unbound again */
 	const VirtOps *ops;
 	Virt *virt;

@@ -181,6 +181,29 @@ static int virt_find(Virt *v, const char *domain, VirtDomain *ret, char **ret_wh
 
 /* --- memory devices --- */
 
+/* libnuma reads the host's nodes when libvirt's daemon starts, and never again. */
+static int call_knows_node(Call *c, const VirtMemory *mem, char **ret_why)
+{
+	_cleanup_(xmlp) char *xml = NULL;
+	bool known = false;
+	int r;
+
+	if (!mem->ram)
+		return 0;
+	xml = virConnectGetCapabilities(c->loan.conn);
+	if (!xml)
+		return call_error(c, ret_why);
+	r = virt_xml_has_node(xml, mem->node, &known);
+	if (r == -EBADMSG)
+		return unreadable(ret_why);
+	if (r < 0 || known)
+		return r;
+	return outcome(VIRT_NODE_UNKNOWN, ret_why,
+		"libvirt does not know NUMA node %d, which came after its daemon was started. Restart libvirtd or "
+		"virtqemud (systemctl restart libvirtd: machines run on), then lease again.",
+		mem->node);
+}
+
 static int virt_suited(
 	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
 {
@@ -197,6 +220,8 @@ static int virt_suited(
 		return r;
 	r = virt_xml_suited(xml, mem, ret_why);
 	ret->running = r != VIRT_NOT_RUNNING;
+	if (r == 0)
+		r = call_knows_node(&c, mem, ret_why);
 	if (r == VIRT_NOT_RUNNING)
 		return not_running(ret_why);
 	return r == -EBADMSG ? unreadable(ret_why) : r;
@@ -285,16 +310,31 @@ static int attach_failed(Call *c, const VirtMemory *mem, int failed, char **why,
 	return failed;
 }
 
+static int make_device(Call *c, const VirtMemory *mem, char **ret_device, char **ret_why)
+{
+	_cleanup_(xmlp) char *xml = NULL;
+	VirtMemory placed = *mem;
+	int r;
+
+	if (mem->ram) {
+		r = call_xml(c, &xml, ret_why);
+		if (r == 0)
+			r = virt_xml_place(xml, &placed);
+		if (r != 0)
+			return r == -EBADMSG ? unreadable(ret_why) : r;
+	}
+	return virt_xml_make_memory(&placed, ret_device);
+}
+
 static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
 {
 	_cleanup_free_ char *device = NULL, *why = NULL;
 	_cleanup_call_ Call c = {0};
 	int r;
 
-	r = virt_xml_make_memory(mem, &device);
-	if (r < 0)
-		return r;
 	r = call_begin(&c, v, uuid, ret_why);
+	if (r == 0)
+		r = make_device(&c, mem, &device, ret_why);
 	if (r != 0)
 		return r;
 	if (virDomainAttachDeviceFlags(c.dom, device, VIR_DOMAIN_AFFECT_LIVE) == 0)
@@ -455,6 +495,39 @@ static int release_look(Call *c, VirtRelease *release, char **why, char **ret_wh
 	return r;
 }
 
+/*
+ * libvirt's call comes back when QEMU has told the guest; the device goes from the XML when the
+ * guest has given it up and QEMU has dropped the memory behind it (qemu/qemu_hotplug.c
+ * qemuDomainRemoveMemoryDevice()).
+ */
+static int detach(Call *c, const VirtMemory *mem, VirtRelease *release, char **ret_why)
+{
+	bool present = false;
+	int r;
+
+	r = call_has_device(c, mem, &present, ret_why);
+	if (r != 0)
+		return r;
+	/* An attach that still runs is not in the XML yet. */
+	if (!present) {
+		_cleanup_free_ char *busy = NULL;
+
+		r = call_idle(c, &busy);
+		release->over = release->released = r == 0;
+		if (r == VIRT_AMBIGUOUS)
+			return 0;
+		if (r != 0)
+			*ret_why = TAKE_PTR(busy);
+		return r;
+	}
+	if (release->pid != 0)
+		return 0;
+	if (virDomainDetachDeviceAlias(c->dom, mem->alias, VIR_DOMAIN_AFFECT_LIVE) < 0)
+		return call_error(c, ret_why);
+	release->pid = 1;
+	return 0;
+}
+
 static int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
 	VirtRelease *release, char **ret_why)
 {
@@ -467,6 +540,8 @@ static int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64
 		return r;
 	if (virDomainIsActive(c.dom) == 0)
 		return not_running(ret_why);
+	if (mem->ram)
+		return detach(&c, mem, release, ret_why);
 	if (release->pid == 0)
 		r = release_begin(&c, mem, timeout_usec, release, &why, ret_why);
 	else

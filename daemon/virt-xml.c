@@ -24,6 +24,8 @@ static bool memory_valid(const VirtMemory *mem)
 	if (strncmp(mem->alias, "ua-", 3) != 0 || !mem->alias[3] ||
 		mem->alias[strspn(mem->alias, ALIAS_CHARS)])
 		return false;
+	if (mem->ram)
+		return mem->node >= 0 && mem->size_bytes > 0 && mem->size_bytes % MIB == 0;
 	if (mem->path[0] != '/' || !text_valid(mem->path))
 		return false;
 	if (mem->block)
@@ -70,9 +72,40 @@ static bool fill_source(xmlNode *source, const VirtMemory *mem)
 	       (add_kib(source, "alignsize", mem->align_bytes) && add(source, "pmem"));
 }
 
+static bool fill_address(xmlNode *address, const VirtMemory *mem)
+{
+	char slot[32], base[32];
+
+	(void)snprintf(slot, sizeof(slot), "%" PRIu64, mem->slot);
+	(void)snprintf(base, sizeof(base), "0x%" PRIx64, mem->base_bytes);
+	return address && set(address, "type", "dimm") && set(address, "slot", slot) &&
+	       set(address, "base", base);
+}
+
+static bool fill_dimm(xmlNode *root, const VirtMemory *mem)
+{
+	xmlNode *target, *alias, *source;
+	char node[16];
+
+	(void)snprintf(node, sizeof(node), "%d", mem->node);
+	source = set(root, "model", "dimm") ? add(root, "source") : NULL;
+	if (!source || !add_text(source, "nodemask", node))
+		return false;
+	target = add(root, "target");
+	if (!target || !add_kib(target, "size", mem->size_bytes) || !add_text(target, "node", "0"))
+		return false;
+	alias = add(root, "alias");
+	if (!alias || !set(alias, "name", mem->alias))
+		return false;
+	return !mem->has_place || fill_address(add(root, "address"), mem);
+}
+
 static bool fill_memory(xmlNode *root, const VirtMemory *mem)
 {
 	xmlNode *target, *alias;
+
+	if (mem->ram)
+		return fill_dimm(root, mem);
 
 	if (!set(root, "model", mem->block ? "virtio-pmem" : "nvdimm") ||
 		!set(root, "access", "shared") || !fill_source(add(root, "source"), mem))
@@ -157,7 +190,7 @@ static int read_memory_device(Machine *m, xmlNode *n, const VirtMemory *mem)
 		m->nvdimm = true;
 	if (xml_attribute_is(xml_child(n, "alias"), "name", mem->alias))
 		m->alias_used = true;
-	if (xml_text_is(xml_child(xml_child(n, "source"), "path"), mem->path))
+	if (!mem->ram && xml_text_is(xml_child(xml_child(n, "source"), "path"), mem->path))
 		m->path_used = true;
 	return 0;
 }
@@ -302,6 +335,7 @@ static uint64_t with_room(uint64_t a, uint64_t b)
 static void lack_memory_space(FILE *f, const Machine *m, const VirtMemory *mem)
 {
 	uint64_t initial = m->cells ? m->initial_bytes : m->memory_bytes;
+	/* As read from here; the alignment of a dimm is room that QEMU adds for each slot. */
 	uint64_t wanted = with_room(with_room(initial, m->devices_bytes), mem->size_bytes);
 	uint64_t slots = m->slots_used < m->slots ? m->slots : m->slots_used + 1;
 
@@ -335,7 +369,7 @@ static void lack_machine(FILE *f, const Machine *m, const VirtMemory *mem)
 	if (mem->block && m->no_port)
 		fprintf(f,
 			" It has no free PCI port: add <controller type='pci' model='pcie-root-port'/>.");
-	if (!m->nvdimm && !mem->block)
+	if (!m->nvdimm && !mem->block && !mem->ram)
 		fprintf(f,
 			" It was started without nvdimm support: add a small nvdimm, which turns "
 			"it on, with a 2 MiB file of its own: "
@@ -385,7 +419,10 @@ static int lacks(const Machine *m, const VirtMemory *mem, char **ret)
 	if (!n_mend && !n_final)
 		return 0;
 	if (asprintf(&why, "The running machine cannot take this %s.%s%s%s",
-		    mem->block ? "virtio-pmem" : "nvdimm", final, mend,
+		    mem->ram	 ? "dimm"
+		    : mem->block ? "virtio-pmem"
+				 : "nvdimm",
+		    final, mend,
 		    n_mend ? " (virsh edit, then shut the machine off and start it again.)" : "") <
 		0)
 		return -ENOMEM;
@@ -427,6 +464,18 @@ int virt_xml_suited(const char *text, const VirtMemory *mem, char **ret_why)
 	return pinned(m.pinned_by, ret_why);
 }
 
+static bool is_of(xmlNode *memory, const VirtMemory *mem)
+{
+	xmlNode *source = xml_child(memory, "source");
+	char node[16];
+
+	if (!mem->ram)
+		return xml_text_is(xml_child(source, "path"), mem->path);
+	(void)snprintf(node, sizeof(node), "%d", mem->node);
+	return xml_attribute_is(memory, "model", "dimm") &&
+	       xml_text_is(xml_child(source, "nodemask"), node);
+}
+
 static xmlNode *find_device(xmlNode *root, const VirtMemory *mem)
 {
 	xmlNode *devices = xml_child(root, "devices");
@@ -434,7 +483,7 @@ static xmlNode *find_device(xmlNode *root, const VirtMemory *mem)
 	for (xmlNode *n = xml_child(devices, "memory"); n; n = xml_sibling(n, "memory"))
 		if ((!mem->alias[0] ||
 			    xml_attribute_is(xml_child(n, "alias"), "name", mem->alias)) &&
-			xml_text_is(xml_child(xml_child(n, "source"), "path"), mem->path))
+			is_of(n, mem))
 			return n;
 	return NULL;
 }
@@ -493,6 +542,67 @@ int virt_xml_agent(const char *text, const VirtMemory *mem, AgentDevice *ret)
 			read_base(xml_child(xml_child(device, "target"), "address"), &d.address);
 	read_channel(root, &d);
 	*ret = d;
+	return 0;
+}
+
+/* --- where a dimm goes --- */
+
+/* QEMU reserves as much behind each slot for alignment (hw/i386/pc.c, device memory); guests of
+ * less than 64 GiB have blocks of 128 MiB, and no known one more than 2 GiB. */
+#define PLACE_ALIGN_BYTES (1ULL << 30)
+
+int virt_xml_place(const char *text, VirtMemory *mem)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	uint64_t used = 0, end = 0;
+	xmlNode *root, *devices;
+	int r;
+
+	mem->has_place = false;
+	r = xml_parse_domain(text, &doc, &root);
+	if (r < 0)
+		return r;
+	devices = xml_child(root, "devices");
+	for (xmlNode *n = xml_child(devices, "memory"); n; n = xml_sibling(n, "memory")) {
+		xmlNode *address = xml_child(n, "address");
+		_cleanup_xmlstr_ xmlChar *text_slot = xml_attribute(address, "slot");
+		uint64_t base, size, slot;
+
+		if (!has_slot(n) || !read_base(address, &base))
+			continue;
+		if (xml_read_number(text_slot, &slot) < 0 || slot >= 64 ||
+			xml_read_size(xml_child(xml_child(n, "target"), "size"), &size) < 0)
+			return -EBADMSG;
+		used |= 1ULL << slot;
+		if (with_room(base, size) > end)
+			end = with_room(base, size);
+	}
+	if (end == 0)
+		/* The first one lies at the beginning, which QEMU has aligned. */
+		return 0;
+	if (end > UINT64_MAX - PLACE_ALIGN_BYTES || used == UINT64_MAX)
+		return -EBADMSG;
+	mem->base_bytes = (end + PLACE_ALIGN_BYTES - 1) / PLACE_ALIGN_BYTES * PLACE_ALIGN_BYTES;
+	mem->slot = (uint64_t)__builtin_ctzll(~used);
+	mem->has_place = true;
+	return 0;
+}
+
+int virt_xml_has_node(const char *capabilities, int node, bool *ret)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	xmlNode *root, *cells;
+	char id[16];
+	int r;
+
+	r = xml_parse(capabilities, "capabilities", &doc, &root);
+	if (r < 0)
+		return r;
+	(void)snprintf(id, sizeof(id), "%d", node);
+	cells = xml_child(xml_child(xml_child(root, "host"), "topology"), "cells");
+	*ret = false;
+	for (xmlNode *n = xml_child(cells, "cell"); n; n = xml_sibling(n, "cell"))
+		*ret = *ret || xml_attribute_is(n, "id", id);
 	return 0;
 }
 

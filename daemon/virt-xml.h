@@ -25,6 +25,17 @@
 int virt_xml_make_memory(const VirtMemory *mem, char **ret);
 
 /*
+ * Where a dimm goes in the running machine that this live XML describes: a free slot, and an
+ * address behind all that it has, which a guest can take whole (Linux mm/memory_hotplug.c
+ * check_hotplug_memory_range() refuses what is not aligned to its memory blocks, and QEMU aligns to
+ * its own pages alone). Fills mem. 0, -EBADMSG.
+ */
+int virt_xml_place(const char *text, VirtMemory *mem);
+
+/* *ret: libvirt's capabilities list this NUMA node of the host. 0, -EBADMSG. */
+int virt_xml_has_node(const char *capabilities, int node, bool *ret);
+
+/*
  * Can the running machine that this live XML describes take mem? Returns 0, VIRT_UNSUITED with
  * *ret_why naming everything that is missing and the XML that mends it, VIRT_PINNED with the
  * device that would pin the memory, VIRT_NOT_RUNNING (no sentence) when text is the definition of a

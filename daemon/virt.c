@@ -47,7 +47,7 @@ struct Virt {
 	Spare spare[SPARES];
 	size_t n_spare;
 	uint64_t rests_at_usec; /* CLOCK_MONOTONIC: REST_USEC after the newest call */
-	int callbacks[5];	/* of the thread that keeps conn: registrations, -1 for none */
+	int callbacks[6];	/* of the thread that keeps conn: registrations, -1 for none */
 };
 
 static int loop_error;
@@ -193,6 +193,11 @@ static void on_device_removed(virConnectPtr conn, virDomainPtr dom, const char *
 	post_domain(opaque, VIRT_EV_DEVICE_REMOVED, dom, alias, "");
 }
 
+static void on_removal_failed(virConnectPtr conn, virDomainPtr dom, const char *alias, void *opaque)
+{
+	post_domain(opaque, VIRT_EV_REMOVAL_FAILED, dom, alias, "");
+}
+
 static void on_memory_failure(virConnectPtr conn, virDomainPtr dom, int recipient, int action,
 	unsigned flags, void *opaque)
 {
@@ -293,6 +298,9 @@ static bool events_register(Virt *v, virConnectPtr conn)
 		       tolerable(conn)) &&
 	       (register_event(v, conn, 3, VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
 			(void (*)(void))on_device_added) ||
+		       tolerable(conn)) &&
+	       (register_event(v, conn, 5, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+			(void (*)(void))on_removal_failed) ||
 		       tolerable(conn)) &&
 	       (register_event(v, conn, 4, VIR_DOMAIN_EVENT_ID_REBOOT, (void (*)(void))on_reset) ||
 		       tolerable(conn)) &&

@@ -41,6 +41,7 @@ enum {
 	VIRT_NO_AGENT,	    /* of release: the guest has no agent, or no program for it to run */
 	VIRT_AGENT_BLOCKED, /* … its agent may not run programs */
 	VIRT_AGENT_SILENT,  /* … its agent does not answer */
+	VIRT_NODE_UNKNOWN,  /* of suited: libvirt does not know the NUMA node of the memory */
 	VIRT_PINNED,	    /* of suited: a device of the machine pins or hands on its memory */
 };
 
@@ -60,6 +61,7 @@ typedef enum VirtEventType {
 	VIRT_EV_DOMAIN_RENAMED, /* detail: its name now */
 	VIRT_EV_DEVICE_ADDED,	/* alias */
 	VIRT_EV_DEVICE_REMOVED, /* alias */
+	VIRT_EV_REMOVAL_FAILED, /* alias: the guest keeps the device */
 	VIRT_EV_MEMORY_FAILURE, /* detail: who was told, and what was done */
 } VirtEventType;
 
@@ -77,6 +79,13 @@ typedef struct VirtMemory {
 	uint64_t size_bytes;
 	uint64_t align_bytes;
 	bool block; /* a block device: virtio-pmem, not nvdimm */
+	/* Memory of the host: a dimm of a NUMA node, which has neither path nor alignment. */
+	bool ram;
+	int node;
+	/* Of a dimm, where it goes in the guest; has_place: else QEMU chooses. */
+	bool has_place;
+	uint64_t base_bytes;
+	uint64_t slot;
 } VirtMemory;
 
 /* A guest is asked to let go of a memory device. */
@@ -115,8 +124,9 @@ typedef struct VirtOps {
 	/*
 	 * Finds the domain by UUID or name, and says: can the running machine take this memory now:
 	 * running, KVM, a NUMA cell, maxMemory, and nothing that pins its memory; of an nvdimm also
-	 * nvdimm=on, a free slot and ACPI, of a virtio-pmem a free PCI port. 0, NO_DOMAIN,
-	 * NOT_RUNNING, UNSUITED, PINNED, UNAVAILABLE, REFUSED.
+	 * nvdimm=on, a free slot and ACPI, of a virtio-pmem a free PCI port, of a dimm a slot, ACPI
+	 * and that libvirt knows its node. 0, NO_DOMAIN, NOT_RUNNING, UNSUITED, NODE_UNKNOWN,
+	 * PINNED, UNAVAILABLE, REFUSED.
 	 */
 	int (*suited)(Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret,
 		char **ret_why);
@@ -159,7 +169,9 @@ typedef struct VirtOps {
 	 * is told how long it has, 0: no bound), or looks what has become of it. Waits for the
 	 * agent's answer, some seconds at most, and never for the program. 0 and *release;
 	 * NO_AGENT, AGENT_BLOCKED, AGENT_SILENT, NO_DOMAIN, NOT_RUNNING, UNAVAILABLE, BUSY,
-	 * REFUSED. May be NULL: guests are not asked.
+	 * REFUSED. May be NULL: guests are not asked. A dimm needs no agent: libvirt is asked to
+	 * detach it, and it has been released when the machine has it no more; that the guest
+	 * refuses is told by REMOVAL_FAILED alone.
 	 */
 	int (*release)(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
 		VirtRelease *release, char **ret_why);

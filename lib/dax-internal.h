@@ -8,6 +8,7 @@
 typedef struct PmlDaxRoots {
 	const char *sysfs; /* "/sys" */
 	const char *dev;   /* "/dev" */
+	const char *proc;  /* "/proc" */
 	/*
 	 * Writes text to the attribute path, relative to dir_fd. 0 or negative errno. A tree of
 	 * plain files has no kernel behind it that would act on the write.

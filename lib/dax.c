@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 
 #include "dax-internal.h"
+#include "ram-internal.h"
 #include "util.h"
 
 #define DRIVER_NAME	   "device_dax"
@@ -35,6 +36,7 @@ static int write_attr(int dir_fd, const char *path, const char *text)
 static const PmlDaxRoots real_roots = {
 	.sysfs = "/sys",
 	.dev = "/dev",
+	.proc = "/proc",
 	.write_attr = write_attr,
 };
 
@@ -210,6 +212,8 @@ static int dax_unbind(void *userdata, const PmlRegion *r)
 		return k;
 	if (binding == PML_BINDING_NONE)
 		return 0;
+	if (binding == PML_BINDING_KMEM)
+		return ram_unbind(roots, fd, r);
 
 	/* -ENODEV, -ENOENT: somebody else unbound it, perhaps. The link says whether. */
 	written = roots->write_attr(fd, "driver/unbind", pml_region_name(r));
@@ -456,4 +460,7 @@ const PmlDaxOps pml_dax_ops = {
 	.module_refs = dax_module_refs,
 	.revocation = dax_revocation,
 	.revoke = dax_revoke,
+	.ram = ram_ram,
+	.bind_ram = ram_bind,
+	.populate = ram_populate,
 };

@@ -9,6 +9,7 @@
  * (pml_region_devno() 0) gives -ENODEV everywhere. They may be called from any thread.
  */
 
+#include "ram.h"
 #include "region.h"
 
 /*
@@ -41,7 +42,10 @@ typedef struct PmlDaxOps {
 	/*
 	 * Unbinds whatever driver is bound. Blocks in the kernel until every mapping is zapped;
 	 * cannot be cancelled. 0: unbound now and checked (also when it was unbound before);
-	 * -ESTALE, -ENODEV as above; -EBUSY: the kernel said yes and the driver is still there.
+	 * -ESTALE, -ENODEV as above; -EBUSY: the kernel said yes and the driver is still there. Of
+	 * dax_kmem, its memory is taken offline first: -EBUSY also where a process has memory
+	 * bound to its node, or a page cannot be moved; -EUCLEAN: the kernel keeps the range until
+	 * the next boot.
 	 */
 	int (*unbind)(void *userdata, const PmlRegion *r);
 	/*
@@ -83,6 +87,23 @@ typedef struct PmlDaxOps {
 	 */
 	int (*claim)(void *userdata, const PmlRegion *r, int *ret_fd);
 	int (*drop_cache)(void *userdata, const PmlRegion *r, uint64_t *ret_left_bytes);
+	/*
+	 * Of device-dax, as memory of the host; all three may be NULL. What there is of it: 0;
+	 * -ENODATA: its physical address is not known.
+	 */
+	int (*ram)(void *userdata, const PmlRegion *r, PmlRam *ret);
+	/*
+	 * Binds dax_kmem, and puts all of it online as movable; takes device_dax away first. 0,
+	 * also when it was so before; -EPERM: the host's policy would put it online otherwise
+	 * (PmlRam.auto_online); -EIO: some block is not movable; otherwise as bind.
+	 */
+	int (*bind_ram)(void *userdata, const PmlRegion *r);
+	/*
+	 * Makes all memory present that this process has bound to the region's node. 0; -ESRCH: it
+	 * has ended; -ETIMEDOUT (CLOCK_MONOTONIC).
+	 */
+	int (*populate)(void *userdata, const PmlRegion *r, pid_t pid, uint64_t start_ticks,
+		uint64_t deadline_usec);
 	void *userdata;
 } PmlDaxOps;
 

@@ -59,6 +59,23 @@ static int device_drop_cache(void *userdata, const PmlRegion *r, uint64_t *ret_l
 	return is_block(r) ? pml_bdev_drop_cache(r, ret_left_bytes) : -EOPNOTSUPP;
 }
 
+static int device_ram(void *userdata, const PmlRegion *r, PmlRam *ret)
+{
+	return is_block(r) ? -ENODATA : pml_dax_ops.ram(userdata, r, ret);
+}
+
+static int device_bind_ram(void *userdata, const PmlRegion *r)
+{
+	return is_block(r) ? -EOPNOTSUPP : pml_dax_ops.bind_ram(userdata, r);
+}
+
+static int device_populate(
+	void *userdata, const PmlRegion *r, pid_t pid, uint64_t start_ticks, uint64_t deadline_usec)
+{
+	return is_block(r) ? -EOPNOTSUPP
+			   : pml_dax_ops.populate(userdata, r, pid, start_ticks, deadline_usec);
+}
+
 const PmlDaxOps pml_device_ops = {
 	.binding = device_binding,
 	.unbind = device_unbind,
@@ -69,4 +86,7 @@ const PmlDaxOps pml_device_ops = {
 	.revoke = device_revoke,
 	.claim = device_claim,
 	.drop_cache = device_drop_cache,
+	.ram = device_ram,
+	.bind_ram = device_bind_ram,
+	.populate = device_populate,
 };

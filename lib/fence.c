@@ -10,9 +10,12 @@
 
 /* A killed process may be in the middle of a read of its disk. */
 #define DESTROY_WAIT_USEC (5 * USEC_PER_SEC)
+#define UNPLUG_WAIT_USEC  USEC_PER_SEC
+#define UNPLUG_AGAIN_MSEC 10
 
 static const char *const pml_fence_level_table[_PML_FENCE_LEVEL_MAX] = {
 	[PML_FENCE_NONE] = "none",
+	[PML_FENCE_UNPLUG] = "unplug",
 	[PML_FENCE_DESTROY] = "destroy",
 	[PML_FENCE_UNBIND] = "unbind",
 	[PML_FENCE_REVOKE] = "revoke",
@@ -206,11 +209,44 @@ static int destroy_run(const PmlFenceRequest *req, PmlFenceResult *res)
 	return r == -ETIMEDOUT ? -EBUSY : r;
 }
 
+static bool unplug_supported(const PmlRegion *r, const PmlDaxOps *dax)
+{
+	return pml_region_kind(r) == PML_KIND_SYSRAM && dax && dax->binding && dax->unbind;
+}
+
+/*
+ * Memory of the host: what a guest has given back is taken offline and unbound; what it keeps is
+ * left to it, since the kernel would only move it into the host's own memory. QEMU frees a
+ * backend's memory a moment after libvirt has told of its removal.
+ */
+static int unplug_run(const PmlFenceRequest *req, PmlFenceResult *res)
+{
+	uint64_t begin = pml_now_usec(CLOCK_MONOTONIC);
+	int r;
+
+	if (req->machine_pidfd >= 0) {
+		r = destroy_run(req, res);
+		if (r < 0)
+			return r;
+	}
+	do
+		r = unbind_checked(req);
+	while (r == -EBUSY && pml_now_usec(CLOCK_MONOTONIC) - begin < UNPLUG_WAIT_USEC &&
+		poll(NULL, 0, UNPLUG_AGAIN_MSEC) == 0);
+	res->unmap_usec = pml_now_usec(CLOCK_MONOTONIC) - begin;
+	if (r == -ENODEV) {
+		res->region_gone = true;
+		r = 0;
+	}
+	return r;
+}
+
 /* Best first. */
 static const Rung rungs[] = {
 	{PML_FENCE_REVOKE, revoke_supported, revoke_run},
 	{PML_FENCE_UNBIND, unbind_supported, unbind_run},
 	{PML_FENCE_DESTROY, destroy_supported, destroy_run},
+	{PML_FENCE_UNPLUG, unplug_supported, unplug_run},
 };
 
 static const Rung *best_rung(const PmlRegion *r, const PmlDaxOps *dax)

@@ -14,7 +14,8 @@
 #include "region.h"
 
 typedef enum PmlFenceLevel {
-	PML_FENCE_NONE, /* nothing can be guaranteed for this region */
+	PML_FENCE_NONE,	  /* nothing can be guaranteed for this region */
+	PML_FENCE_UNPLUG, /* memory of the host, once its guest has given it back */
 	PML_FENCE_DESTROY,
 	PML_FENCE_UNBIND,
 	PML_FENCE_REVOKE,
@@ -34,9 +35,9 @@ typedef struct PmlFenceRequest {
 	 */
 	const char *machine_cgroup;
 	/*
-	 * Of `destroy`: the machine to be ended, borrowed; -EBADF: it has ended, or nobody had the
-	 * region. Somebody else was asked to end it (libvirt): that is waited for this long before
-	 * it is killed.
+	 * Of `destroy`, and of `unplug` where the lease allows it: the machine to be ended,
+	 * borrowed; -EBADF: it has ended, or nobody had the region. Somebody else was asked to end
+	 * it (libvirt): that is waited for this long before it is killed.
 	 */
 	int machine_pidfd;
 	uint64_t ask_timeout_usec;

@@ -18,6 +18,7 @@
 #include <sys/sysmacros.h>
 
 #include "inventory-internal.h"
+#include "ram-internal.h"
 #include "region-internal.h"
 #include "util.h"
 
@@ -334,6 +335,23 @@ static bool can_revoke(const char *dir, PmlBinding binding)
 	return access(path, F_OK) == 0;
 }
 
+/* Memory of the host, that a machine can be lent by its node. */
+static void fill_ram(Found *f)
+{
+	PmlRam ram;
+
+	if (f->info.binding != PML_BINDING_KMEM)
+		return;
+	f->info.kind = PML_KIND_SYSRAM;
+	/* Of memory, not of the device in front of it. */
+	f->info.numa_node = f->info.target_node;
+	f->info.ram_obstacles = PML_OBSTACLE_SHARED_NODE;
+	if (f->info.phys_start != UINT64_MAX &&
+		ram_look("/sys", f->info.target_node, f->info.phys_start, f->info.size_bytes,
+			&ram) >= 0)
+		f->info.ram_obstacles = pml_ram_obstacles(&ram);
+}
+
 static int fill_device(Scan *s, Found *f, const char *dir)
 {
 	const char *name = strrchr(dir, '/') + 1;
@@ -364,6 +382,7 @@ static int fill_device(Scan *s, Found *f, const char *dir)
 			f->info.phys_start = ndctl_dax_get_resource(dax);
 	}
 
+	fill_ram(f);
 	if (has_several_ranges(dir))
 		return 0;
 	/*

@@ -293,6 +293,8 @@ static int apply_change(Apply *a, size_t index, bool *done)
 		return ledger_use_step(a, c);
 	case CHANGE_CONTENT_STEP:
 		return ledger_content_step(a, c);
+	case CHANGE_RAM:
+		return ledger_ram(a, c);
 	case CHANGE_PROOF:
 		return apply_proof(a, c);
 	case CHANGE_NOTE:
@@ -418,6 +420,7 @@ static int check_after(Apply *a, const Change *c)
 			return check_scrub(a, c);
 		return 0;
 	case CHANGE_LEASE_UPDATE:
+	case CHANGE_RAM:
 	case CHANGE_PROOF:
 	case CHANGE_NOTE:
 		return 0;

@@ -122,13 +122,14 @@ int ledger_extent_pieces(PmlLedger *l, const PmlExtent *e, PmlExtentRecord **ret
 
 static bool same_state(const PmlExtentRecord *a, const PmlExtentRecord *b)
 {
-	return a->content == b->content && a->use == b->use && strcmp(a->owner, b->owner) == 0 &&
-	       strcmp(a->reason, b->reason) == 0;
+	return a->content == b->content && a->use == b->use && a->ram == b->ram &&
+	       strcmp(a->owner, b->owner) == 0 && strcmp(a->reason, b->reason) == 0;
 }
 
 static bool needs_row(const PmlExtentRecord *p)
 {
-	return p->content != PML_CONTENT_FOREIGN || p->use != PML_USE_FREE || p->reason[0] != '\0';
+	return p->content != PML_CONTENT_FOREIGN || p->use != PML_USE_FREE ||
+	       p->reason[0] != '\0' || p->ram;
 }
 
 static int delete_row(PmlLedger *l, const PmlExtent *e)
@@ -167,6 +168,8 @@ static int insert_row(PmlLedger *l, const PmlExtentRecord *p)
 		rc = sqlite3_bind_text(stmt, 6, pml_use_to_string(p->use), -1, SQLITE_STATIC);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(stmt, 7, p->reason, -1, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int(stmt, 8, p->ram);
 	return rc == SQLITE_OK ? ledger_run(l, stmt) : ledger_errno(l->db, rc);
 }
 
@@ -372,4 +375,19 @@ int ledger_content_step(Apply *a, const Change *c)
 	if (r == 0)
 		r = check_content(a, c, &pieces);
 	return r == 0 ? extent_step(a, c, &rows, &pieces) : r;
+}
+
+/* No transition, hence no row of the history: what a lease of these bytes was says it. */
+int ledger_ram(Apply *a, const Change *c)
+{
+	_cleanup_pieces_ Pieces rows = {}, pieces = {};
+	int r;
+
+	r = read_touching(a->l, &c->extent, &rows);
+	if (r == 0)
+		r = cut(&rows, &c->extent, &pieces);
+	for (size_t i = 0; r == 0 && i < pieces.n; i++)
+		if (pml_extent_overlaps(&pieces.rows[i].extent, &c->extent))
+			pieces.rows[i].ram = c->event != 0;
+	return r == 0 ? write_back(a->l, &rows, &pieces) : r;
 }

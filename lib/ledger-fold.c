@@ -110,6 +110,7 @@ void pml_extent_records_fold(
 		end = pml_extent_end(x) < pml_extent_end(e) ? pml_extent_end(x) : pml_extent_end(e);
 		covered += end - start;
 
+		fold.ram |= rows[i].ram;
 		scrubbing |= rows[i].content == PML_CONTENT_SCRUBBING;
 		retained |= rows[i].content == PML_CONTENT_RETAINED;
 		foreign |= rows[i].content == PML_CONTENT_FOREIGN;

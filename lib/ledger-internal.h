@@ -13,7 +13,7 @@
 #include "util.h"
 
 #define LEDGER_APPLICATION_ID 0x706d6c31 /* "pml1" */
-#define LEDGER_VERSION	      3
+#define LEDGER_VERSION	      4
 
 /* One step of the schema: from `from` to `from + 1`, inside the upgrade's transaction. Returns an
  * SQLite code. */
@@ -37,7 +37,7 @@ typedef struct LedgerHooks {
 	"creator_uid, vmm_pid, vmm_start, vmm_cgroup, proof, proof_spent, keep_running, "          \
 	"drain, on_refusal, grace_usec"
 
-#define LEDGER_EXTENT_COLUMNS "medium, start, size, content, owner, use, reason"
+#define LEDGER_EXTENT_COLUMNS "medium, start, size, content, owner, use, reason, ram"
 
 typedef enum LedgerSql {
 	LEDGER_SQL_LEASE_GET,
@@ -73,6 +73,7 @@ typedef enum ChangeKind {
 	CHANGE_LEASE_UPDATE,
 	CHANGE_USE_STEP,
 	CHANGE_CONTENT_STEP,
+	CHANGE_RAM,
 	CHANGE_PROOF,
 	CHANGE_NOTE,
 } ChangeKind;
@@ -146,6 +147,7 @@ int ledger_bind_extent(sqlite3_stmt *stmt, int first, const PmlExtent *e);
 /* ledger-extents.c */
 int ledger_use_step(Apply *a, const Change *c);
 int ledger_content_step(Apply *a, const Change *c);
+int ledger_ram(Apply *a, const Change *c);
 /* Every byte of e in pieces of one state each, those that no row covers too; ordered. */
 int ledger_extent_pieces(PmlLedger *l, const PmlExtent *e, PmlExtentRecord **ret, size_t *ret_n);
 

@@ -82,6 +82,7 @@ int ledger_read_extent(sqlite3_stmt *stmt, PmlExtentRecord *ret)
 		return -EUCLEAN;
 	rec.content = pml_content_from_string(column_word(stmt, 3));
 	rec.use = pml_use_from_string(column_word(stmt, 5));
+	rec.ram = sqlite3_column_int(stmt, 7) != 0;
 	if ((int)rec.use < 0)
 		return -EUCLEAN;
 	switch (rec.content) {

@@ -113,9 +113,18 @@ static int to_version_3(sqlite3 *db)
 		NULL, NULL, NULL);
 }
 
+/* Before, nothing was lent as memory of the host. */
+static int to_version_4(sqlite3 *db)
+{
+	return sqlite3_exec(db,
+		"ALTER TABLE extent ADD COLUMN ram INTEGER NOT NULL DEFAULT 0 CHECK (ram IN (0, 1))",
+		NULL, NULL, NULL);
+}
+
 static const LedgerUpgrade upgrades[] = {
 	{1, to_version_2},
 	{2, to_version_3},
+	{3, to_version_4},
 };
 
 static const LedgerUpgrade *upgrade_from(int version, const LedgerHooks *hooks)
@@ -158,7 +167,7 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 		" AND start + size >= ?2 ORDER BY start",
 	[LEDGER_SQL_EXTENT_DELETE] = "DELETE FROM extent WHERE medium = ?1 AND start = ?2",
 	[LEDGER_SQL_EXTENT_INSERT] = "INSERT INTO extent (" LEDGER_EXTENT_COLUMNS
-				     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+				     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[LEDGER_SQL_PROOF_INSERT] =
 		"INSERT INTO proof (time_usec, lease, region, json) VALUES (?1, ?2, ?3, ?4)",
 	[LEDGER_SQL_PROOF_OF_LEASE] =

@@ -221,6 +221,11 @@ int pml_txn_content_step(
 	return add_extent(t, CHANGE_CONTENT_STEP, region_id, e, (int)ev, owner);
 }
 
+int pml_txn_ram(PmlTxn *t, const char *region_id, const PmlExtent *e, bool ram)
+{
+	return add_extent(t, CHANGE_RAM, region_id, e, ram, NULL);
+}
+
 int pml_txn_proof(PmlTxn *t, const char *lease_id, const char *region_id, const char *json)
 {
 	Change *c;

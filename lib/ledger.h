@@ -108,6 +108,8 @@ typedef struct PmlExtentRecord {
 				       one or "" */
 	PmlUse use;
 	char reason[PML_REASON_MAX]; /* of quarantine or of being kept offline, "" otherwise */
+	bool ram; /* was memory of the host (dax_kmem) when it was lent, taken offline or
+		     overwritten, and is to be that again */
 } PmlExtentRecord;
 
 typedef struct PmlHistoryRecord {
@@ -177,6 +179,8 @@ int pml_txn_use_step(
  */
 int pml_txn_content_step(PmlTxn *t, const char *region_id, const PmlExtent *e, PmlContentEvent ev,
 	const char *owner);
+/* As what these bytes are lent or taken offline: `ram` of each byte's record. */
+int pml_txn_ram(PmlTxn *t, const char *region_id, const PmlExtent *e, bool ram);
 /* Records a proof (JSON text); lease_id may be NULL. The row's number is put in rec.proof of that
  * lease in the same transaction. */
 int pml_txn_proof(PmlTxn *t, const char *lease_id, const char *region_id, const char *json);

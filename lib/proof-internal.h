@@ -118,6 +118,7 @@ struct PmlProof {
 	unsigned n_processes;
 	unsigned n_denied;
 	bool block;	    /* of a block device */
+	uint64_t ram_bytes; /* of the region that the kernel has as memory of its own */
 	bool settled;	    /* two passes in a row agreed before the deadline */
 	bool pages_unknown; /* of some mapping it could not be said whether a page is present */
 	bool probe_refused; /* some mapping could not be tried from outside */

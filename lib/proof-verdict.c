@@ -48,6 +48,8 @@ static PmlProofVerdict judge(const PmlProof *p)
 		reached |= p->holders[i].n_probes_failed < p->holders[i].n_probes;
 	/* Devices read and write the memory for whoever has these. */
 	reached |= p->kernel_refs > 0 && p->kernel_refs != UINT64_MAX;
+	/* The kernel gives it to whoever asks for memory. */
+	reached |= p->ram_bytes > 0;
 	if (!p->settled || p->n_denied > 0 || p->pages_unknown || p->probe_refused || reached)
 		return PML_PROOF_REACHABLE;
 	if (p->refuses)
@@ -143,6 +145,14 @@ static void say_revocation(FILE *f, const PmlProof *p)
 static void say_no_holder(FILE *f, const PmlProof *p)
 {
 	fprintf(f, "no process holds it");
+	if (p->ram_bytes > 0) {
+		fprintf(f,
+			", but %" PRIu64
+			" bytes of it are memory of the host: some page cannot be moved, "
+			"or the kernel keeps the range until the next boot (dmesg tells)",
+			p->ram_bytes);
+		return;
+	}
 	if (pml_proof_frees(p->verdict) || !p->settled || p->block)
 		return;
 	if (p->module_refs == UINT64_MAX || p->unexplained_refs == UINT64_MAX)

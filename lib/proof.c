@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "proof-internal.h"
+#include "ram-internal.h"
 #include "util.h"
 
 static const char *const pml_proof_verdict_table[_PML_PROOF_VERDICT_MAX] = {
@@ -269,6 +270,59 @@ static int examine_holders(PmlProof *p, Evidence *e, const ProofPass *pass)
 	return 0;
 }
 
+/* Behind those that have a file of it: who has memory bound to its node. */
+static int examine_ram_user(PmlProof *p, const PmlRamUser *u)
+{
+	PmlHolder *bigger = reallocarray(p->holders, p->n_holders + 1, sizeof(*bigger)), *h;
+	_cleanup_close_ int dir_fd = -EBADF;
+	char path[32];
+	ProofStat st;
+
+	if (!bigger)
+		return -ENOMEM;
+	p->holders = bigger;
+	(void)snprintf(path, sizeof(path), "/proc/%d", (int)u->pid);
+	dir_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd < 0 || proof_read_stat(dir_fd, &st) < 0 || st.start_ticks != u->start_ticks)
+		return 0;
+	h = &p->holders[p->n_holders++];
+	*h = (PmlHolder){.pid = u->pid,
+		.start_ticks = u->start_ticks,
+		.n_mappings = u->n_mappings,
+		.mapped_bytes = u->mapped_bytes,
+		.present_bytes = u->present_bytes,
+		.pidfd = (int)syscall(SYS_pidfd_open, u->pid, 0U)};
+	p->mappings_left += u->present_bytes > 0;
+	h->command = strdup(st.comm);
+	h->cgroup = read_cgroup(dir_fd);
+	h->unit = h->cgroup ? unit_of_cgroup(h->cgroup) : NULL;
+	return h->command && h->cgroup && h->unit ? 0 : -ENOMEM;
+}
+
+static int examine_ram(PmlProof *p, const Evidence *e)
+{
+	const PmlProofRequest *req = e->req;
+	_cleanup_free_ PmlRamUser *users = NULL;
+	unsigned n_denied = 0;
+	size_t n = 0;
+	PmlRam ram;
+	int r;
+
+	p->ram_bytes = 0;
+	if (p->block || e->binding == PML_BINDING_DEVICE_DAX || !req->dax->ram ||
+		req->dax->ram(req->dax->userdata, req->region, &ram) < 0 || ram.n_blocks == 0)
+		return 0;
+	p->ram_bytes = ram.n_blocks * ram.block_bytes;
+	r = ram_users("/proc", ram.node, req->once ? req->argument : NULL, req->deadline_usec,
+		&users, &n, &n_denied);
+	/* Some process could not be looked into, in time or at all. */
+	if ((r < 0 && r != -ENOMEM) || n_denied > 0)
+		p->pages_unknown = true;
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = examine_ram_user(p, &users[i]);
+	return r == -ENOMEM ? r : 0;
+}
+
 static int read_binding(Evidence *e)
 {
 	PmlBinding binding;
@@ -391,6 +445,8 @@ static int collect_rounds(PmlProof *p, Evidence *e, const ProofHooks *hooks)
 		Evidence first = *e;
 
 		r = examine_holders(p, e, before);
+		if (r == 0)
+			r = examine_ram(p, e);
 		if (r < 0)
 			break;
 		explain_refs(p, e, before);

@@ -24,6 +24,7 @@ typedef struct PmlRegionInfo {
 	const char *by_id; /* the link's name below /dev/disk/by-id, or NULL */
 	uint64_t diskseq;  /* 0: unknown */
 	uint32_t block_obstacles;
+	uint32_t ram_obstacles; /* of kind sysram */
 	bool duplicate_uuid;
 	bool can_revoke;  /* the kernel can revoke a binding of it: dax.h */
 	bool no_node;	  /* path is not there, or is another device */

@@ -73,6 +73,14 @@ const char *pml_obstacle_to_string(PmlObstacle o)
 		return "exclusive";
 	case PML_OBSTACLE_READ_ONLY:
 		return "read-only";
+	case PML_OBSTACLE_SHARED_NODE:
+		return "shared-node";
+	case PML_OBSTACLE_NOT_MOVABLE:
+		return "not-movable";
+	case PML_OBSTACLE_AUTO_ONLINE:
+		return "auto-online";
+	case PML_OBSTACLE_DEMOTION:
+		return "demotion";
 	}
 	return NULL;
 }
@@ -118,6 +126,21 @@ const char *pml_obstacle_explain(PmlObstacle o)
 		       "is in use (lsblk and fuser show it). End that first.";
 	case PML_OBSTACLE_READ_ONLY:
 		return "The block device is read-only. Make it writable with blockdev --setrw.";
+	case PML_OBSTACLE_SHARED_NODE:
+		return "The region is not alone on its NUMA node, and memory is lent by its node "
+		       "(numactl --hardware shows what is there). Take the rest off that node, or "
+		       "lend the region as devdax.";
+	case PML_OBSTACLE_NOT_MOVABLE:
+		return "Not all of the region is online as movable memory, so it might never come "
+		       "back. Take it offline and make it movable (daxctl offline-memory, then "
+		       "daxctl online-memory).";
+	case PML_OBSTACLE_AUTO_ONLINE:
+		return "This host puts memory that is added online by itself, and not as movable. "
+		       "Write online_movable to /sys/devices/system/memory/auto_online_blocks, and "
+		       "boot with memhp_default_state=online_movable.";
+	case PML_OBSTACLE_DEMOTION:
+		return "The kernel moves cold pages of the host to memory like this. Write 0 to "
+		       "/sys/kernel/mm/numa/demotion_enabled.";
 	}
 	return NULL;
 }
@@ -150,7 +173,8 @@ static uint32_t work_out_obstacles(const PmlRegionInfo *info)
 		o |= PML_OBSTACLE_UNBOUND;
 		break;
 	case PML_BINDING_KMEM:
-		o |= PML_OBSTACLE_SYSTEM_RAM;
+		if (info->kind != PML_KIND_SYSRAM)
+			o |= PML_OBSTACLE_SYSTEM_RAM;
 		break;
 	case PML_BINDING_DEVICE_DAX:
 	case PML_BINDING_BLOCK:
@@ -168,7 +192,7 @@ static uint32_t work_out_obstacles(const PmlRegionInfo *info)
 		o |= PML_OBSTACLE_NO_NODE;
 	if (info->extent.size_bytes == 0)
 		o |= PML_OBSTACLE_NO_IDENTITY;
-	return o | info->block_obstacles;
+	return o | info->block_obstacles | info->ram_obstacles;
 }
 
 static int make_id(const PmlRegionInfo *info, char **ret)

@@ -49,8 +49,13 @@ typedef enum PmlObstacle {
 	PML_OBSTACLE_STACKED = 1 << 9,	  /* below the device mapper or md */
 	PML_OBSTACLE_EXCLUSIVE = 1 << 10, /* exclusively opened by somebody else */
 	PML_OBSTACLE_READ_ONLY = 1 << 11,
+	/* Of memory of the host. */
+	PML_OBSTACLE_SHARED_NODE = 1 << 12, /* not alone on its NUMA node, or none is known */
+	PML_OBSTACLE_NOT_MOVABLE = 1 << 13, /* some of it is not online in ZONE_MOVABLE */
+	PML_OBSTACLE_AUTO_ONLINE = 1 << 14, /* … and would not be the next time */
+	PML_OBSTACLE_DEMOTION = 1 << 15,    /* the host moves cold pages there */
 } PmlObstacle;
-#define _PML_OBSTACLE_BITS 12
+#define _PML_OBSTACLE_BITS 16
 
 /* libvirt and the guest's nvdimm driver want at least this much (a label-less guest namespace). */
 #define PML_REGION_MIN_BYTES (16ULL << 20)

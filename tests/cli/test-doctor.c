@@ -230,6 +230,9 @@ static void test_memory(void **state)
 	put_link("sys/bus/dax/devices/dax0.0/driver", "../../drivers/kmem");
 	put("sys/bus/dax/devices/dax1.0/revoke", "");
 	expect(FINDING_WARN, "memory.zone", "dax0.0 is memory of the host, and 1 of its blocks");
+	put("sys/devices/system/node/node1/memory32/valid_zones", "Movable\n");
+	put("sys/kernel/mm/numa/demotion_enabled", "true\n");
+	expect(FINDING_WARN, "memory.demotion", "are not lent");
 }
 
 static void test_iommu(void **state)

@@ -125,6 +125,12 @@ static _unused_ void until_free(void)
 	UNTIL(!region()->lease && region()->record.use == PML_USE_FREE && quiet());
 }
 
+/* Bound, as whatever it is. */
+static _unused_ bool served(void)
+{
+	return world->bound || world->kmem;
+}
+
 /* --- what must be so after a crash --- */
 
 static _unused_ void check_invariants(void)
@@ -148,17 +154,17 @@ static _unused_ void check_invariants(void)
 			continue;
 		CHECK(r->lease && pml_streq(r->lease->record.domain, world->domains[i].uuid));
 		CHECK(rec->use != PML_USE_FREE);
-		CHECK(!world->bound || r->lease->record.state == PML_LEASE_ACTIVE);
+		CHECK(!served() || r->lease->record.state == PML_LEASE_ACTIVE);
 	}
 	if (r->lease && r->lease->record.state == PML_LEASE_ACTIVE)
-		CHECK(world->bound && (world_holds(0) || world_holds(1)));
+		CHECK(served() && (world_holds(0) || world_holds(1)));
 }
 
 /* Whatever was left, the region can be had again, and another tenant finds nothing of the first. */
 static _unused_ void finish_all(void)
 {
 	if (region()->lease && region()->lease->record.state == PML_LEASE_ACTIVE)
-		(void)finish(take_back("evict", 0));
+		(void)finish(take_back("evict", world->ram ? 60 * USEC_PER_SEC : 0));
 	check_invariants();
 	world_domain_stop(0);
 	world_domain_stop(1);
@@ -166,7 +172,7 @@ static _unused_ void finish_all(void)
 	settle();
 	if (region()->record.use == PML_USE_EVICTED)
 		readmit();
-	CHECK(region()->record.use == PML_USE_FREE && world->bound);
+	CHECK(region()->record.use == PML_USE_FREE && served());
 	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
 	check_invariants();
 	if (region()->record.content != PML_CONTENT_BLANK)

@@ -39,6 +39,7 @@ static int fake_binding(void *userdata, const PmlRegion *r, PmlBinding *ret)
 	if (world->missing)
 		return -ENODEV;
 	*ret = world->block   ? PML_BINDING_BLOCK
+	       : world->kmem  ? PML_BINDING_KMEM
 	       : world->bound ? PML_BINDING_DEVICE_DAX
 			      : PML_BINDING_NONE;
 	return 0;
@@ -48,7 +49,10 @@ static int fake_unbind(void *userdata, const PmlRegion *r)
 {
 	if (world->missing)
 		return -ENODEV;
-	world->bound = false;
+	for (int i = 0; i < 2 && world->kmem; i++)
+		if (world->domains[i].mapped && alive(&world->domains[i]))
+			return -EBUSY;
+	world->bound = world->kmem = false;
 	world->unbinds++;
 	world->unbound_msec = (int)(pml_now_usec(CLOCK_BOOTTIME) / 1000);
 	return 0;
@@ -195,6 +199,9 @@ static const PmlDaxOps fake_dax = {
 	.claim = fake_claim,
 	.revocation = fake_revocation,
 	.revoke = fake_revoke,
+	.ram = world_ram,
+	.bind_ram = world_bind_ram,
+	.populate = world_populate,
 };
 
 static int fake_scan(PmlInventory **ret)
@@ -227,6 +234,14 @@ static int fake_scan(PmlInventory **ret)
 		info.diskseq = (uint64_t)world->diskseq;
 		info.extent.size_bytes = info.size_bytes = WORLD_BYTES + (uint64_t)world->grown;
 		(void)PML_STRCPY(info.extent.medium, "disk:world");
+	}
+	if (world->ram)
+		info.target_node = 1;
+	if (world->kmem) {
+		info.kind = PML_KIND_SYSRAM;
+		info.binding = PML_BINDING_KMEM;
+		info.ram_obstacles = (world->demotion ? PML_OBSTACLE_DEMOTION : 0U) |
+				     (world->auto_online ? PML_OBSTACLE_AUTO_ONLINE : 0U);
 	}
 	if (world->missing)
 		return pml_inventory_new(NULL, 0, ret);
@@ -273,10 +288,12 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 			continue;
 		(void)snprintf(holders + n, sizeof(holders) - n,
 			"%s{\"pid\":%d,\"start_ticks\":%llu,\"command\":\"qemu\",\"cgroup\":\"\",\"unit\":\"\",\"descriptors\":1,"
-			"\"mappings\":1,\"mapped_bytes\":%llu,\"present_bytes\":0,\"probes\":0,\"probes_refused\":0,"
+			"\"mappings\":1,\"mapped_bytes\":%llu,\"present_bytes\":%llu,\"probes\":0,\"probes_refused\":0,"
 			"\"revoked\":%d}",
 			held ? "," : "", (int)d->pid, (unsigned long long)start_ticks(d->pid),
-			WORLD_BYTES, d->revoked ? 2 : 0);
+			world->ram ? (unsigned long long)world->lent : WORLD_BYTES,
+			world->ram && !world->elsewhere ? (unsigned long long)world->lent : 0ULL,
+			d->revoked ? 2 : 0);
 		held = true;
 		live = live || !d->revoked;
 	}
@@ -286,7 +303,7 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 		  : held			       ? "unreachable"
 		  : world->unexplained && !bound       ? "unexplained"
 						       : "clear";
-	if (world->hold_proof && req->probe)
+	if ((world->hold_proof && req->probe) || world->kmem)
 		verdict = "reachable";
 	(void)snprintf(text, sizeof(text),
 		"{\"format\":1,\"verdict\":\"%s\",\"summary\":\"made up: %s\",\"region\":\"r\",\"rung\":\"%s\",\"binding\":\"none\","
@@ -444,7 +461,8 @@ static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **
 	if (world->attach_nothing)
 		return 0;
 	/* QEMU opens the node: what is unbound cannot be opened. */
-	if (!world->bound) {
+	world->lent = (long long)mem->size_bytes;
+	if (mem->ram ? !world->kmem : !world->bound) {
 		*ret_why = strdup("QEMU could not open the device");
 		d->attached = false;
 		return VIRT_REFUSED;
@@ -545,6 +563,12 @@ static int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64
 	case WORLD_AGENT_SILENT:
 		*ret_why = strdup("The guest's agent does not answer.");
 		return VIRT_AGENT_SILENT;
+	}
+	if (mem->ram && world->agent == WORLD_AGENT_RELEASES && release->pid != 0)
+		find(uuid)->attached = find(uuid)->mapped = false;
+	if (mem->ram && release->pid != 0) {
+		release->over = release->released = !find(uuid)->attached;
+		return 0;
 	}
 	/* Begun by one call, and ended by a later one. */
 	if (release->pid == 0) {

@@ -43,6 +43,12 @@ typedef struct World {
 	atomic_bool bound, missing;
 	atomic_bool block;  /* the region is a block device */
 	atomic_llong grown; /* … by so many bytes; negative: shrunk */
+	atomic_bool ram;    /* the region is memory of the host, … */
+	atomic_bool kmem;   /* … and is bound as that */
+	atomic_bool demotion, auto_online;
+	atomic_llong stray;    /* bytes of the host's own on its node */
+	atomic_llong lent;     /* bytes of it that a machine was given */
+	atomic_bool elsewhere; /* … that do not lie there */
 	atomic_llong diskseq;
 	atomic_int destroys; /* libvirt was asked to */
 	atomic_int unbinds, binds;
@@ -92,6 +98,12 @@ void world_domain_stop(int i); /* kills the machine and waits for its end */
 bool world_holds(int i);
 /* A guest writes: what it reaches now. */
 void world_write(int i);
+
+/* ops-world-ram.c: as PmlDaxOps has them. */
+int world_ram(void *userdata, const PmlRegion *r, PmlRam *ret);
+int world_bind_ram(void *userdata, const PmlRegion *r);
+int world_populate(
+	void *userdata, const PmlRegion *r, pid_t pid, uint64_t start, uint64_t deadline_usec);
 
 /* libvirt tells of something. */
 void world_virt_event(const VirtEvent *ev);

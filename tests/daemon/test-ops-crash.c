@@ -402,6 +402,35 @@ static void restart_draining(void)
 	finish_all();
 }
 
+/* Memory of the host, lent, given back by its guest, overwritten as its lease says, and memory
+ * again.
+ */
+static void ram_scrubbed(void)
+{
+	world->ram = world->kmem = true;
+	world->bound = false;
+	world->agent = WORLD_AGENT_RELEASES;
+	start();
+	UNTIL(m->libvirt_connected);
+	scrub("");
+	UNTIL(world->kmem && region()->presence == PML_PRESENCE_ONLINE);
+	settle();
+	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_SCRUB, PML_AFTER_FENCE_PAUSE, false,
+		      0, &lease, &job, &err) == 0);
+	CHECK(pml_streq(finish(job->id).result, "done"));
+	(void)finish(take_back("evict", 60 * USEC_PER_SEC));
+	UNTIL(region()->record.content == PML_CONTENT_BLANK);
+	settle();
+}
+
+static void check_ram(bool after)
+{
+	settle();
+	if (region()->record.use == PML_USE_FREE)
+		CHECK(world->kmem && !world->bound);
+	CHECK(!world->domains[0].paused);
+}
+
 /*
  * How the points are reached that the scenario does not come by: each of those whose name begins
  * so. first: where the scenario is killed before, so that the next start is in the state to begin
@@ -431,6 +460,9 @@ static const struct Way {
 	{"recover/ask/", "attached", "lease/attach/after", restart, NULL},
 	{"recover/check/", "attached", "lease/attach/after", restart, NULL},
 	{"recover/active/", "attached", "lease/attach/after", restart, NULL},
+	{"scrub/return", "memory of the host", NULL, ram_scrubbed, check_ram},
+	{"scrub/owe/", "memory of the host", NULL, ram_scrubbed, check_ram},
+	{"scrub/take/", "memory of the host", NULL, ram_scrubbed, check_ram},
 	{"change/record/", "policy", NULL, change_policy, check_policy},
 	{"change/record/", "adopt", NULL, adopt, check_adopted},
 	{"change/record/", "lift quarantine", NULL, lift, check_lifted},
@@ -444,6 +476,13 @@ static const struct Way others[] = {
 	{"evict/prove/", "released", NULL, evict_asked, check_asked},
 	{"evict/pause/", "released", NULL, evict_asked, check_asked},
 	{"evict/record/", "released", NULL, evict_asked, check_asked},
+	{"lease/check/", "memory of the host", NULL, ram_scrubbed, check_ram},
+	{"evict/drain/", "memory of the host", NULL, ram_scrubbed, check_ram},
+	{"evict/fence/", "memory of the host", NULL, ram_scrubbed, check_ram},
+	{"evict/record/", "memory of the host", NULL, ram_scrubbed, check_ram},
+	{"settle/bind/", "memory of the host", NULL, ram_scrubbed, check_ram},
+	{"settle/free/", "memory of the host", NULL, ram_scrubbed, check_ram},
+	{"scrub/verified/", "memory of the host", NULL, ram_scrubbed, check_ram},
 	{"evict/cancel/", "refused", NULL, evict_refused, check_refused},
 };
 

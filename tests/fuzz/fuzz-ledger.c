@@ -23,7 +23,7 @@ static const struct {
 		" coalesce(nullif(?25, ''), 0), coalesce(nullif(?26, ''), 'never'),"
 		" coalesce(nullif(?27, ''), 'force'), coalesce(nullif(?28, ''), -1))",
 		28},
-	{'E', "INSERT INTO extent VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", 7},
+	{'E', "INSERT INTO extent VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)", 7},
 	{'P', "INSERT INTO proof VALUES (NULL, ?1, nullif(?2, ''), ?3, ?4)", 4},
 	{'H', "INSERT INTO history VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", 7},
 };

@@ -81,7 +81,7 @@ static PmlRegion *make_region(void)
 
 static void device(char **text)
 {
-	static const PmlDaxRoots roots = {.sysfs = sysfs, .dev = "/dev"};
+	static const PmlDaxRoots roots = {.sysfs = sysfs, .dev = "/dev", .proc = "/proc"};
 	PmlDaxOps ops = pml_dax_ops;
 	PmlRegion *region = make_region();
 	PmlBinding binding;

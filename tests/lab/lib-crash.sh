@@ -116,6 +116,8 @@ crash_is_rare()
 {
 	case $1 in
 	*/takeover/after | settle/proved/after | settle/gate/after) return 0 ;;
+	# Of memory of the host alone.
+	scrub/owe/after | scrub/take/after | scrub/return/after | scrub/returned/after) return 0 ;;
 	esac
 	return 1
 }

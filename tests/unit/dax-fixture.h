@@ -194,7 +194,8 @@ static inline int setup(void **state)
 	put("sys/dev/char/nothing", "");
 	put_link("sys/dev/char/1:3", "../../bus/dax/devices/null");
 	set_driver("device_dax");
-	fx.roots = (PmlDaxRoots){.sysfs = fx.sysfs, .dev = "/dev", .write_attr = fake_write_attr};
+	fx.roots = (PmlDaxRoots){
+		.sysfs = fx.sysfs, .dev = "/dev", .proc = "/proc", .write_attr = fake_write_attr};
 	fx.region = make_region(makedev(1, 3), SIZE, RESOURCE);
 	kernel = KERNEL_OBEYS;
 	n_writes = 0;

@@ -294,7 +294,8 @@ static void assert_binding(PmlBinding binding, uint32_t obstacles)
 
 	assert_int_equal(pml_region_binding(r), binding);
 	assert_int_equal(pml_region_obstacles(r), obstacles);
-	assert_int_equal(pml_region_kind(r), PML_KIND_DEVDAX);
+	assert_int_equal(pml_region_kind(r),
+		binding == PML_BINDING_KMEM ? PML_KIND_SYSRAM : PML_KIND_DEVDAX);
 	pml_inventory_free(inv);
 }
 
@@ -302,7 +303,8 @@ static void test_bindings(void **state)
 {
 	assert_binding(PML_BINDING_DEVICE_DAX, 0);
 	put_link(REGION0 "/dax0.1/dax0.0/driver", "/sys/bus/dax/drivers/kmem");
-	assert_binding(PML_BINDING_KMEM, PML_OBSTACLE_SYSTEM_RAM);
+	/* No memory block of it is there. */
+	assert_binding(PML_BINDING_KMEM, PML_OBSTACLE_SHARED_NODE);
 	put_link(REGION0 "/dax0.1/dax0.0/driver", "/sys/bus/dax/drivers/fsdev_dax");
 	assert_binding(PML_BINDING_OTHER, PML_OBSTACLE_UNBOUND);
 	drop(REGION0 "/dax0.1/dax0.0/driver");

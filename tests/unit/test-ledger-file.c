@@ -296,7 +296,7 @@ static void test_rows_that_make_no_sense(void **state)
 		"UPDATE extent SET content = 'blank'",
 		"UPDATE extent SET medium = 'phys2'",
 		"UPDATE extent SET size = 100000000000 WHERE start = 0",
-		"INSERT INTO extent VALUES ('iset:00c0ffee00c0ffee', 4096, 1, 'blank', '', 'free', '')",
+		"INSERT INTO extent VALUES ('iset:00c0ffee00c0ffee', 4096, 1, 'blank', '', 'free', '', 0)",
 		second_lease,
 		"DROP TRIGGER history_no_delete",
 		"DROP TRIGGER proof_no_update",
@@ -361,7 +361,7 @@ static void test_newer(void **state)
 
 	assert_int_equal(pml_ledger_open(f->path, &f->l, NULL), 0);
 	fill(f);
-	meddle(f, "PRAGMA user_version = 4");
+	meddle(f, "PRAGMA user_version = 5");
 	assert_refused(f, PML_LEDGER_NEWER);
 	/* Killed, that version left its last transactions in the log: they stay where they are. */
 	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
@@ -375,23 +375,23 @@ static void test_newer(void **state)
 	assert_true(st.st_size > 0);
 }
 
-static int to_4(sqlite3 *db)
+static int to_5(sqlite3 *db)
 {
 	return sqlite3_exec(
 		db, "CREATE TABLE colour (lease TEXT, name TEXT) STRICT", NULL, NULL, NULL);
 }
 
-static int to_5(sqlite3 *db)
+static int to_6(sqlite3 *db)
 {
 	return sqlite3_exec(db, "INSERT INTO colour SELECT id, 'red' FROM lease", NULL, NULL, NULL);
 }
 
-static int to_6_breaks_rows(sqlite3 *db)
+static int to_7_breaks_rows(sqlite3 *db)
 {
 	return sqlite3_exec(db, "UPDATE extent SET size = size * 100", NULL, NULL, NULL);
 }
 
-static int to_6_fails(sqlite3 *db)
+static int to_7_fails(sqlite3 *db)
 {
 	return sqlite3_exec(db, "INSERT INTO nowhere VALUES (1)", NULL, NULL, NULL);
 }
@@ -411,8 +411,8 @@ static int query_int(Fixture *f, const char *sql)
 static void test_upgrade(void **state)
 {
 	Fixture *f = *state;
-	LedgerUpgrade steps[] = {{4, to_5}, {3, to_4}, {5, to_6_breaks_rows}};
-	LedgerHooks hooks = {.version = 5, .upgrades = steps, .n_upgrades = 3};
+	LedgerUpgrade steps[] = {{5, to_6}, {4, to_5}, {6, to_7_breaks_rows}};
+	LedgerHooks hooks = {.version = 6, .upgrades = steps, .n_upgrades = 3};
 	_cleanup_free_ char *why = NULL;
 	PmlLedger *l;
 
@@ -420,7 +420,7 @@ static void test_upgrade(void **state)
 	fill(f);
 	f->l = pml_ledger_close(f->l);
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &f->l, NULL), 0);
-	assert_int_equal(query_int(f, "PRAGMA user_version"), 5);
+	assert_int_equal(query_int(f, "PRAGMA user_version"), 6);
 	assert_int_equal(query_int(f, "SELECT count(*) FROM colour"), 1);
 	f->l = pml_ledger_close(f->l);
 	/* Once only. */
@@ -430,13 +430,13 @@ static void test_upgrade(void **state)
 
 	/* An upgrade that fails or harms leaves the older file, which its own version still opens.
 	 */
-	hooks.version = 6;
+	hooks.version = 7;
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &l, &why), PML_LEDGER_CORRUPT);
-	steps[2].upgrade = to_6_fails;
+	steps[2].upgrade = to_7_fails;
 	assert_true(ledger_open_hooked(f->path, &hooks, &l, NULL) < 0);
 	hooks.n_upgrades = 2;
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &l, NULL), PML_LEDGER_CORRUPT);
-	hooks.version = 5;
+	hooks.version = 6;
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &f->l, NULL), 0);
 	assert_extents(f, "0+1 retained alice leased; 1+3 retained alice free; "
 			  "8+1 retained bob free");
@@ -445,7 +445,7 @@ static void test_upgrade(void **state)
 	/* A new file gets the present schema at once. */
 	assert_int_equal(unlink(f->path), 0);
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &f->l, NULL), 0);
-	assert_int_equal(query_int(f, "PRAGMA user_version"), 5);
+	assert_int_equal(query_int(f, "PRAGMA user_version"), 6);
 	assert_int_equal(query_int(f, "SELECT count(*) FROM colour"), 0);
 }
 

@@ -498,6 +498,121 @@ static void test_security(void **state)
 	assert_int_equal(virt_xml_security("", models, sizeof(models)), -EBADMSG);
 }
 
+static const VirtMemory dimm = {
+	.alias = "ua-pmemlease-1234",
+	.path = "/dev/dax0.0",
+	.size_bytes = 768 * MIB,
+	.align_bytes = 2 * MIB,
+	.ram = true,
+	.node = 3,
+};
+
+#define DIMM_AT(alias, node, slot, base)                                                           \
+	"<memory model='dimm'><source><nodemask>" node "</nodemask></source><target>"              \
+	"<size unit='KiB'>786432</size><node>0</node></target><alias name='" alias "'/>"           \
+	"<address type='dimm' slot='" slot "' base='" base "'/></memory>"
+
+static void test_dimm(void **state)
+{
+	_cleanup_free_ char *xml = NULL, *placed = NULL;
+	VirtMemory mem = dimm;
+
+	assert_int_equal(virt_xml_make_memory(&dimm, &xml), 0);
+	assert_query(xml, "string(/memory/@model)", "dimm");
+	assert_query(xml, "string(/memory/source/nodemask)", "3");
+	/* libvirt would ignore it, and give the guest other memory. */
+	assert_query(xml, "count(/memory/source/path)", "0");
+	assert_query(xml, "count(/memory/@access)", "0");
+	assert_query(xml, "string(/memory/target/size)", "786432");
+	assert_query(xml, "string(/memory/alias/@name)", "ua-pmemlease-1234");
+	assert_query(xml, "count(/memory/address)", "0");
+
+	mem.has_place = true;
+	mem.base_bytes = 0x140000000;
+	mem.slot = 2;
+	assert_int_equal(virt_xml_make_memory(&mem, &placed), 0);
+	assert_query(placed, "string(/memory/address/@base)", "0x140000000");
+	assert_query(placed, "string(/memory/address/@slot)", "2");
+	mem.node = -1;
+	assert_int_equal(virt_xml_make_memory(&mem, &placed), -EINVAL);
+}
+
+static void test_dimm_suited(void **state)
+{
+	Parts p = good;
+
+	p.devices = "";
+	assert_suited(&p, &dimm);
+	p.features = "";
+	assert_unsuited(&p, &dimm, "dimm", "<acpi/>");
+	p.features = good.features;
+	p.max = "";
+	assert_unsuited(&p, &dimm, "<maxMemory", "slots");
+}
+
+static void test_place(void **state)
+{
+	VirtMemory mem = dimm;
+	Parts p = good;
+	char *text;
+
+	p.devices = "";
+	text = domain(&p);
+	assert_int_equal(virt_xml_place(text, &mem), 0);
+	assert_false(mem.has_place);
+	free(text);
+
+	/* Behind a small one, where a guest could not take it, it goes to the next GiB. */
+	p.devices = "<memory model='nvdimm'><target><size unit='KiB'>2048</size></target>"
+		    "<address type='dimm' slot='0' base='0x100000000'/></memory>" DIMM_AT(
+			    "ua-x", "1", "2", "0x140000000");
+	text = domain(&p);
+	assert_int_equal(virt_xml_place(text, &mem), 0);
+	assert_true(mem.has_place);
+	assert_int_equal(mem.base_bytes, 0x180000000);
+	assert_int_equal(mem.slot, 1);
+	free(text);
+}
+
+static void test_has_dimm(void **state)
+{
+	static const struct {
+		const char *devices;
+		bool has;
+	} cases[] = {
+		{DIMM_AT("ua-pmemlease-1234", "3", "0", "0x100000000"), true},
+		{DIMM_AT("ua-pmemlease-1234", "1", "0", "0x100000000"), false},
+		{DIMM_AT("ua-other", "3", "0", "0x100000000"), false},
+		{TINY, false},
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		Parts p = good;
+		_cleanup_free_ char *text = NULL;
+		bool has = !cases[i].has;
+
+		p.devices = cases[i].devices;
+		text = domain(&p);
+		assert_int_equal(virt_xml_has_device(text, &dimm, &has), 0);
+		assert_int_equal(has, cases[i].has);
+	}
+}
+
+static void test_has_node(void **state)
+{
+	const char caps[] = "<capabilities><host><topology><cells num='2'><cell id='0'/>"
+			    "<cell id='13'/></cells></topology></host></capabilities>";
+	bool has = false;
+
+	assert_int_equal(virt_xml_has_node(caps, 13, &has), 0);
+	assert_true(has);
+	assert_int_equal(virt_xml_has_node(caps, 1, &has), 0);
+	assert_false(has);
+	assert_int_equal(virt_xml_has_node("<capabilities/>", 0, &has), 0);
+	assert_false(has);
+	assert_int_equal(virt_xml_has_node("<domain/>", 0, &has), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -518,6 +633,11 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_has_device),
 		cmocka_unit_test(test_security),
+		cmocka_unit_test(test_dimm),
+		cmocka_unit_test(test_dimm_suited),
+		cmocka_unit_test(test_place),
+		cmocka_unit_test(test_has_dimm),
+		cmocka_unit_test(test_has_node),
 	};
 
 	return cmocka_run_group_tests_name("virt-xml", tests, NULL, NULL);

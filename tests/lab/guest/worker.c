@@ -15,7 +15,11 @@
  *	spin SEED		ok: from now on a process writes to all of the device, over and over
  *	spun			COUNT running|sigbus|none: pages written so far
  *	stop			ok COUNT: the spinner is gone
- *	poweroff, reboot	nothing
+ *	memory			KIB: what the guest's kernel has of memory
+ *	hog MIB			ok: from now on a process writes to as much memory of the guest's
+ *own, and checks what it wrote the time before hogged			COUNT ok|differ|none: times
+ *that it has been through all of it unhog			ok COUNT clutter COUNT
+ *ok: so many files in memory: what the guest's kernel cannot move poweroff, reboot	nothing
  */
 #include <dirent.h>
 #include <errno.h>
@@ -65,7 +69,14 @@ struct spinner {
 	uint32_t sigbus;
 };
 
+struct hog {
+	uint64_t count;
+	uint32_t differs;
+};
+
 static int line_fd = -1, uevent_fd = -1;
+static volatile struct hog *hog;
+static pid_t hog_pid;
 static volatile struct spinner *spinner;
 static pid_t spinner_pid;
 static sigjmp_buf sigbus_jump;
@@ -454,6 +465,94 @@ static void command_stop(char *answer, size_t size)
 	snprintf(answer, size, "ok %lu", spinner->count);
 }
 
+#define CACHE_LINE 64UL
+
+static void command_memory(char *answer, size_t size)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	uint64_t kib = 0;
+
+	if (f && fscanf(f, "MemTotal: %lu", &kib) != 1)
+		kib = 0;
+	if (f)
+		fclose(f);
+	snprintf(answer, size, kib ? "%lu" : "error meminfo", kib);
+}
+
+static void run_hog(uint64_t bytes)
+{
+	uint64_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		_exit(1);
+	for (uint64_t round = 0;; round++) {
+		for (uint64_t i = 0; i < bytes / sizeof(*p); i += CACHE_LINE / sizeof(*p)) {
+			if (p[i] != (round ? round * i : 0))
+				hog->differs = 1;
+			p[i] = (round + 1) * i;
+		}
+		hog->count = round + 1;
+	}
+}
+
+static void command_hog(uint64_t mib, char *answer, size_t size)
+{
+	hog->count = 0;
+	hog->differs = 0;
+	hog_pid = fork();
+	if (hog_pid == 0)
+		run_hog(mib << 20);
+	snprintf(answer, size, hog_pid > 0 ? "ok" : "error fork");
+}
+
+static void command_unhog(char *answer, size_t size)
+{
+	if (hog_pid > 0) {
+		kill(hog_pid, SIGKILL);
+		waitpid(hog_pid, NULL, 0);
+	}
+	hog_pid = 0;
+	snprintf(answer, size, "ok %lu", hog->count);
+}
+
+static void command_clutter(uint64_t n, char *answer, size_t size)
+{
+	char path[64];
+
+	for (uint64_t i = 0; i < n; i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "/clutter-%lu", i);
+		fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		if (fd < 0) {
+			snprintf(answer, size, "error clutter %d", errno);
+			return;
+		}
+		close(fd);
+	}
+	snprintf(answer, size, "ok");
+}
+
+static bool command_own_memory(const char *word, uint64_t value, char *answer, size_t size)
+{
+	if (strcmp(word, "memory") == 0)
+		command_memory(answer, size);
+	else if (strcmp(word, "hog") == 0)
+		command_hog(value, answer, size);
+	else if (strcmp(word, "hogged") == 0)
+		snprintf(answer, size, "%lu %s", hog->count,
+			hog->differs ? "differ"
+			: hog_pid    ? "ok"
+				     : "none");
+	else if (strcmp(word, "unhog") == 0)
+		command_unhog(answer, size);
+	else if (strcmp(word, "clutter") == 0)
+		command_clutter(value, answer, size);
+	else
+		return false;
+	return true;
+}
+
 static void command_info(char *answer, size_t size)
 {
 	struct device device;
@@ -502,7 +601,8 @@ static void serve(char *request)
 	if (!id || !word)
 		return;
 	seed = seed_word ? strtoull(seed_word, NULL, 0) : 0;
-	if (!command_mapped(word, seed, answer, sizeof(answer))) {
+	if (!command_mapped(word, seed, answer, sizeof(answer)) &&
+		!command_own_memory(word, seed, answer, sizeof(answer))) {
 		if (strcmp(word, "ping") == 0)
 			snprintf(answer, sizeof(answer), "pong");
 		else if (strcmp(word, "info") == 0)
@@ -591,8 +691,9 @@ int main(void)
 	load_modules();
 	sigaction(SIGBUS, &action, NULL);
 	spinner = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	hog = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	line_fd = open_line();
-	if (line_fd < 0 || uevent_fd < 0 || spinner == MAP_FAILED) {
+	if (line_fd < 0 || uevent_fd < 0 || spinner == MAP_FAILED || hog == MAP_FAILED) {
 		console("worker: cannot start: %m\n");
 		reboot(RB_POWER_OFF);
 	}
