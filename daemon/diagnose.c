@@ -86,12 +86,13 @@ static void add_lease(const Lease *lease, Findings *l)
 
 void diagnose_regions(const Manager *m, Findings *l)
 {
-	size_t n = 0, n_block = 0, unfenceable = 0;
+	size_t n = 0, n_block = 0, unfenceable = 0, n_ram = 0;
 	const Lease *lease;
 	const Region *r;
 
 	LIST_FOREACH (r, &m->regions, regions) {
 		n++;
+		n_ram += r->host && pml_region_kind(r->host) == PML_KIND_SYSRAM;
 		n_block += r->host && pml_region_kind(r->host) == PML_KIND_BDEV;
 		if (r->record.use == PML_USE_QUARANTINED)
 			finding_add(l, FINDING_WARN, "regions",
@@ -107,6 +108,12 @@ void diagnose_regions(const Manager *m, Findings *l)
 	if (unfenceable == 0)
 		finding_add(l, FINDING_OK, "regions", NULL,
 			"Every region that is there can be fenced (%zu known).", n);
+	if (n_ram > 0)
+		finding_add(l, FINDING_WARN, "regions.sysram",
+			"Lease with --after-fence=destroy what must come back in any case.",
+			"%zu region%s memory of the host: its guest alone can give it back, or the end of its "
+			"machine.",
+			n_ram, n_ram == 1 ? " is" : "s are");
 	if (n_block > 0)
 		finding_add(l, FINDING_WARN, "regions.block",
 			"Each lease wants the consent: pmemlease lease --allow-destroy.",

@@ -37,4 +37,5 @@ fi
 "$top/tests/bench/idle.sh"
 program memset-nt
 "$top/tests/lab/boot.sh" --timeout 3000 --with "$work/memset-nt" "$top/tests/bench/lab-bench.sh" "${1:-20}" | results_only
+"$top/tests/lab/boot.sh" --timeout 3000 "$top/tests/bench/lab-ram-bench.sh" "${1:-20}" | results_only
 "$top/tests/lab/boot.sh" --timeout 3000 "$top/tests/bench/lab-many.sh" | results_only

@@ -118,4 +118,5 @@ jq -sc --argjson idle "$idle" --argjson pinged "$pinged" --arg kernel "$(uname -
 	{kernel: $kernel, region_mib: $mib, runs: $runs, idle_wakeups_in_60_s: {own: $idle, with_pings_of_libvirtd: $pinged}, results: $r, ratios: {
 		"evict/evict-by-hand": ($r.evict.median_usec / $r["evict-by-hand"].median_usec),
 		"attach/attach-by-hand": ($r.attach.median_usec / $r["attach-by-hand"].median_usec),
-		"scrub-throughput/memset-nt": ($r["memset-nt"].median_usec / $r.scrub.median_usec)}}' "$results"
+		"scrub-throughput/memset-nt": ($r["memset-nt"].median_usec / $r.scrub.median_usec)},
+	given_back_mib_per_s: {devdax: ($mib * 1e6 / $r.evict.median_usec)}}' "$results"

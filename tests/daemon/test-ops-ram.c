@@ -3,6 +3,7 @@
 /* Memory of the host, lent by its node: only its guest, or the end of its machine, gives it back.
  */
 
+#include "diagnose.h"
 #include "ops-fixture.h"
 
 static const DrainPolicy lease_s_own = {_PML_DRAIN_INVALID, _PML_ON_REFUSAL_INVALID, 0};
@@ -301,6 +302,37 @@ static void test_unleased(void **state)
 	until_free();
 }
 
+/* Said before anybody has to wait for a guest. */
+static void test_diagnosis(void **state)
+{
+	Findings l = {};
+	size_t n = 0;
+
+	diagnose_regions(m, &l);
+	assert_int_equal(l.r, 0);
+	for (size_t i = 0; i < l.n; i++)
+		if (strcmp(l.items[i].check, "regions.sysram") == 0) {
+			assert_non_null(strstr(l.items[i].text, "1 region is memory of the host"));
+			assert_int_equal(l.items[i].level, FINDING_WARN);
+			assert_non_null(strstr(l.items[i].mend, "--after-fence=destroy"));
+			n++;
+		}
+	assert_int_equal(n, 1);
+	findings_clear(&l);
+}
+
+/* A restart finds the lease as it was: what the guest has is looked at again, and not touched. */
+static void test_restart(void **state)
+{
+	lend("a");
+	restart();
+	UNTIL(region()->lease && !region()->job);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+	assert_true(world_holds(0));
+	assert_string_equal(evict(LONG_USEC).result, "done");
+	until_free();
+}
+
 #define RAM_TEST(name) cmocka_unit_test_setup_teardown(name, setup_ram, teardown_ram)
 
 int main(int argc, char **argv)
@@ -321,6 +353,8 @@ int main(int argc, char **argv)
 		RAM_TEST(test_force),
 		RAM_TEST(test_auto_online),
 		RAM_TEST(test_unleased),
+		RAM_TEST(test_diagnosis),
+		RAM_TEST(test_restart),
 	};
 
 	int failed;
