@@ -31,9 +31,41 @@ ExitCode report_started(const Options *o, const char *job_object)
 	return EXIT_DONE;
 }
 
+ExitCode follow_started(const Options *o, JobWatch *watch, const char *job_object, JobOutcome *ret)
+{
+	return o->no_wait ? report_started(o, job_object)
+			  : job_watch_wait(watch, job_object, ret);
+}
+
+ExitCode follow_job(
+	sd_bus *bus, const Options *o, JobWatch *watch, sd_bus_message *m, JobOutcome *ret)
+{
+	_cleanup_message_ sd_bus_message *reply = NULL;
+	const char *job_object;
+	ExitCode code = bus_send(bus, o, m, &reply);
+	int r;
+
+	if (code != EXIT_DONE)
+		return code;
+	r = sd_bus_message_read(reply, "o", &job_object);
+	return r < 0 ? report_errno(o, r, "Cannot read the daemon's answer")
+		     : follow_started(o, watch, job_object, ret);
+}
+
 static int append_option(sd_bus_message *m, const char *key, const char *value)
 {
 	return value ? sd_bus_message_append(m, "{sv}", key, "s", value) : 0;
+}
+
+int append_evict_options(sd_bus_message *m, const Options *o)
+{
+	int r = append_option(m, "after-fence", o->after_fence);
+
+	if (r >= 0)
+		r = append_option(m, "drain", o->drain);
+	if (r >= 0)
+		r = append_option(m, "on-refusal", o->on_refusal);
+	return r;
 }
 
 static int lease_message(sd_bus *bus, const Options *o, char *const *args, sd_bus_message **ret)
@@ -56,11 +88,7 @@ static int lease_message(sd_bus *bus, const Options *o, char *const *args, sd_bu
 	if (r >= 0)
 		r = append_option(*ret, "on-end", o->on_end);
 	if (r >= 0)
-		r = append_option(*ret, "after-fence", o->after_fence);
-	if (r >= 0)
-		r = append_option(*ret, "drain", o->drain);
-	if (r >= 0)
-		r = append_option(*ret, "on-refusal", o->on_refusal);
+		r = append_evict_options(*ret, o);
 	if (r >= 0 && o->given & OPT_DEADLINE)
 		r = sd_bus_message_append(*ret, "{sv}", "deadline", "t", o->deadline_usec);
 	if (r >= 0 && o->persistent)
@@ -119,11 +147,10 @@ ExitCode verb_lease(sd_bus *bus, const Options *o, char *const *args)
 	r = sd_bus_message_read(reply, "oo", &lease_object, &job_object);
 	if (r < 0)
 		return report_errno(o, r, "Cannot read the daemon's answer");
-	if (o->no_wait)
-		return report_started(o, job_object);
-	code = job_watch_wait(watch, job_object, &outcome);
-	if (code == EXIT_DONE)
-		code = report_outcome(o, &outcome);
+	code = follow_started(o, watch, job_object, &outcome);
+	if (code != EXIT_DONE || o->no_wait)
+		return code;
+	code = report_outcome(o, &outcome);
 	if (code != EXIT_DONE)
 		return code;
 	code = model_lease_object(bus, o, lease_object, &lease);
@@ -190,31 +217,27 @@ ExitCode verb_lift_quarantine(sd_bus *bus, const Options *o, char *const *args)
 static ExitCode region_job(sd_bus *bus, const Options *o, const char *name, const char *method,
 	const char *argument, JobOutcome *ret_outcome, RegionInfo *ret_region)
 {
-	_cleanup_message_ sd_bus_message *reply = NULL;
+	_cleanup_message_ sd_bus_message *m = NULL;
 	_cleanup_watch_ JobWatch *watch = NULL;
 	_cleanup_lease_ LeaseInfo lease = {};
 	_cleanup_free_ char *object = NULL;
-	const char *job_object;
 	ExitCode code = model_find(bus, o, "GetRegion", name, &object);
 	int r;
 
 	if (code != EXIT_DONE)
 		return code;
 	r = job_watch_new(bus, o, &watch);
+	if (r >= 0)
+		r = sd_bus_message_new_method_call(
+			bus, &m, PML_BUS_NAME, object, PML_IF_REGION, method);
+	if (r >= 0 && argument)
+		r = sd_bus_message_append(m, "s", argument);
 	if (r < 0)
 		return report_errno(o, r, "Cannot ask the daemon");
-	code = bus_call(
-		bus, o, object, PML_IF_REGION, method, &reply, argument ? "s" : "", argument);
-	if (code != EXIT_DONE)
+	code = follow_job(bus, o, watch, m, ret_outcome);
+	if (code != EXIT_DONE || o->no_wait)
 		return code;
-	r = sd_bus_message_read(reply, "o", &job_object);
-	if (r < 0)
-		return report_errno(o, r, "Cannot read the daemon's answer");
-	if (o->no_wait)
-		return report_started(o, job_object);
-	code = job_watch_wait(watch, job_object, ret_outcome);
-	if (code == EXIT_DONE)
-		code = report_outcome(o, ret_outcome);
+	code = report_outcome(o, ret_outcome);
 	return code != EXIT_DONE ? code : model_region(bus, o, name, ret_region, &lease);
 }
 

@@ -44,6 +44,14 @@ ExitCode verb_device(sd_bus *bus, const Options *o, char *const *args);
 /* Of everything on o->device. */
 ExitCode evict_device(sd_bus *bus, const Options *o);
 
+/* Into an open a{sv}: what an eviction may be told of how it is done. */
+int append_evict_options(sd_bus_message *m, const Options *o);
+/* Sends a call that answers with its job, and follows that to its end. With --no-wait the job is
+ * said, and *ret is as it was. */
+ExitCode follow_job(
+	sd_bus *bus, const Options *o, JobWatch *watch, sd_bus_message *m, JobOutcome *ret);
+/* The same once the answer is there. */
+ExitCode follow_started(const Options *o, JobWatch *watch, const char *job_object, JobOutcome *ret);
 /* How a job ended: EXIT_DONE, or its error, said. */
 ExitCode report_outcome(const Options *o, const JobOutcome *outcome);
 /* For --no-wait: the job, and nothing more. */

@@ -131,8 +131,8 @@ static int evict_device_message(sd_bus *bus, const Options *o, sd_bus_message **
 		r = sd_bus_message_append(*ret, "st", o->device, o->deadline_usec);
 	if (r >= 0)
 		r = sd_bus_message_open_container(*ret, 'a', "{sv}");
-	if (r >= 0 && o->after_fence)
-		r = sd_bus_message_append(*ret, "{sv}", "after-fence", "s", o->after_fence);
+	if (r >= 0)
+		r = append_evict_options(*ret, o);
 	return r < 0 ? r : sd_bus_message_close_container(*ret);
 }
 
@@ -153,10 +153,9 @@ static ExitCode tell(sd_bus *bus, const Options *o, const JobOutcome *outcome)
 
 ExitCode evict_device(sd_bus *bus, const Options *o)
 {
-	_cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+	_cleanup_message_ sd_bus_message *m = NULL;
 	_cleanup_outcome_ JobOutcome outcome = {};
 	_cleanup_watch_ JobWatch *watch = NULL;
-	const char *job_object;
 	ExitCode code;
 	int r;
 
@@ -165,14 +164,6 @@ ExitCode evict_device(sd_bus *bus, const Options *o)
 		r = evict_device_message(bus, o, &m);
 	if (r < 0)
 		return report_errno(o, r, "Cannot ask the daemon");
-	code = bus_send(bus, o, m, &reply);
-	if (code != EXIT_DONE)
-		return code;
-	r = sd_bus_message_read(reply, "o", &job_object);
-	if (r < 0)
-		return report_errno(o, r, "Cannot read the daemon's answer");
-	if (o->no_wait)
-		return report_started(o, job_object);
-	code = job_watch_wait(watch, job_object, &outcome);
-	return code != EXIT_DONE ? code : tell(bus, o, &outcome);
+	code = follow_job(bus, o, watch, m, &outcome);
+	return code != EXIT_DONE || o->no_wait ? code : tell(bus, o, &outcome);
 }

@@ -80,20 +80,9 @@ static ExitCode tell(sd_bus *bus, const Options *o, const char *verb, TakeBack *
 static ExitCode follow(sd_bus *bus, const Options *o, JobWatch *watch, sd_bus_message *m,
 	const char *verb, TakeBack *t)
 {
-	_cleanup_message_ sd_bus_message *reply = NULL;
-	const char *job_object;
-	ExitCode code = bus_send(bus, o, m, &reply);
-	int r;
+	ExitCode code = follow_job(bus, o, watch, m, &t->outcome);
 
-	if (code != EXIT_DONE)
-		return code;
-	r = sd_bus_message_read(reply, "o", &job_object);
-	if (r < 0)
-		return report_errno(o, r, "Cannot read the daemon's answer");
-	if (o->no_wait)
-		return report_started(o, job_object);
-	code = job_watch_wait(watch, job_object, &t->outcome);
-	return code != EXIT_DONE ? code : tell(bus, o, verb, t);
+	return code != EXIT_DONE || o->no_wait ? code : tell(bus, o, verb, t);
 }
 
 static int evict_message(sd_bus *bus, const Options *o, const char *object, sd_bus_message **ret)
@@ -107,12 +96,8 @@ static int evict_message(sd_bus *bus, const Options *o, const char *object, sd_b
 		r = sd_bus_message_open_container(*ret, 'a', "{sv}");
 	if (r >= 0 && o->keep_offline)
 		r = sd_bus_message_append(*ret, "{sv}", "keep-offline", "b", 1);
-	if (r >= 0 && o->after_fence)
-		r = sd_bus_message_append(*ret, "{sv}", "after-fence", "s", o->after_fence);
-	if (r >= 0 && o->drain)
-		r = sd_bus_message_append(*ret, "{sv}", "drain", "s", o->drain);
-	if (r >= 0 && o->on_refusal)
-		r = sd_bus_message_append(*ret, "{sv}", "on-refusal", "s", o->on_refusal);
+	if (r >= 0)
+		r = append_evict_options(*ret, o);
 	return r < 0 ? r : sd_bus_message_close_container(*ret);
 }
 

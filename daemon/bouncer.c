@@ -48,12 +48,14 @@ struct Pending {
 static int lease_actions(Manager *m, sd_bus_message *call, Actions *ret);
 static int policy_actions(Manager *m, sd_bus_message *call, Actions *ret);
 static int job_actions(Manager *m, sd_bus_message *call, Actions *ret);
+static int device_actions(Manager *m, sd_bus_message *call, Actions *ret);
 
 static const Entry entries[] = {
 	{PML_IF_MANAGER, "Lease", PML_ACTION_LEASE, false, manager_bus_lease, lease_actions},
 	{PML_IF_MANAGER, "LeaseBySize", PML_ACTION_LEASE, false, manager_bus_lease_by_size,
 		lease_actions},
-	{PML_IF_MANAGER, "EvictDevice", PML_ACTION_EVICT, false, manager_bus_evict_device, NULL},
+	{PML_IF_MANAGER, "EvictDevice", PML_ACTION_EVICT, false, manager_bus_evict_device,
+		device_actions},
 	{PML_IF_MANAGER, "DescribeDevice", PML_ACTION_INSPECT, false, manager_bus_describe_device,
 		NULL},
 	{PML_IF_MANAGER, "GetRegion", NULL, false, manager_bus_get_region, NULL},
@@ -154,6 +156,14 @@ static int policy_actions(Manager *m, sd_bus_message *call, Actions *ret)
 	ret->list[ret->n++] = PML_ACTION_LEASE;
 	if (on_end && strcmp(on_end, "keep") != 0)
 		ret->list[ret->n++] = PML_ACTION_SCRUB;
+	return 0;
+}
+
+/* What nobody has a lease of is disabled with the rest: that is the administrator's. */
+static int device_actions(Manager *m, sd_bus_message *call, Actions *ret)
+{
+	ret->list[ret->n++] = PML_ACTION_EVICT;
+	ret->list[ret->n++] = PML_ACTION_MANAGE;
 	return 0;
 }
 

@@ -128,44 +128,31 @@ int bus_read_options(sd_bus_message *call, const BusOption *options, sd_bus_erro
 	return r < 0 ? r : sd_bus_message_exit_container(call);
 }
 
-int bus_parse_on_end(const char *s, PmlOnEnd *ret, sd_bus_error *error)
+int bus_parse_policy(const BusPolicy *p, PmlOnEnd *on_end, PmlAfterFence *after_fence,
+	PmlDrain *drain, PmlOnRefusal *on_refusal, sd_bus_error *error)
 {
-	PmlOnEnd v = pml_on_end_from_string(s);
+	PmlOnEnd end = p->on_end ? pml_on_end_from_string(p->on_end) : 0;
+	PmlAfterFence after = p->after_fence ? pml_after_fence_from_string(p->after_fence) : 0;
+	PmlDrain how = p->drain ? pml_drain_from_string(p->drain) : 0;
+	PmlOnRefusal refused = p->on_refusal ? pml_on_refusal_from_string(p->on_refusal) : 0;
 
-	if ((int)v < 0)
+	if ((int)end < 0)
 		return bus_error(error, PML_ERROR_INVALID, "on-end is keep or scrub.");
-	*ret = v;
-	return 0;
-}
-
-int bus_parse_after_fence(const char *s, PmlAfterFence *ret, sd_bus_error *error)
-{
-	PmlAfterFence v = pml_after_fence_from_string(s);
-
-	if ((int)v < 0)
+	if ((int)after < 0)
 		return bus_error(
 			error, PML_ERROR_INVALID, "after-fence is keep, pause or destroy.");
-	*ret = v;
-	return 0;
-}
-
-int bus_parse_drain(const char *s, PmlDrain *ret, sd_bus_error *error)
-{
-	PmlDrain v = pml_drain_from_string(s);
-
-	if ((int)v < 0)
+	if ((int)how < 0)
 		return bus_error(error, PML_ERROR_INVALID, "drain is ask, force or never.");
-	*ret = v;
-	return 0;
-}
-
-int bus_parse_on_refusal(const char *s, PmlOnRefusal *ret, sd_bus_error *error)
-{
-	PmlOnRefusal v = pml_on_refusal_from_string(s);
-
-	if ((int)v < 0)
+	if ((int)refused < 0)
 		return bus_error(error, PML_ERROR_INVALID, "on-refusal is force or keep.");
-	*ret = v;
+	if (p->on_end)
+		*on_end = end;
+	if (p->after_fence)
+		*after_fence = after;
+	if (p->drain)
+		*drain = how;
+	if (p->on_refusal)
+		*on_refusal = refused;
 	return 0;
 }
 

@@ -59,10 +59,19 @@ typedef struct BusOption {
  * NULL key. */
 int bus_read_options(sd_bus_message *call, const BusOption *options, sd_bus_error *error);
 
-int bus_parse_on_end(const char *s, PmlOnEnd *ret, sd_bus_error *error);
-int bus_parse_after_fence(const char *s, PmlAfterFence *ret, sd_bus_error *error);
-int bus_parse_drain(const char *s, PmlDrain *ret, sd_bus_error *error);
-int bus_parse_on_refusal(const char *s, PmlOnRefusal *ret, sd_bus_error *error);
+/* The options by which a lease's policy is given; strings of the message's, NULL where not given. */
+typedef struct BusPolicy {
+	const char *on_end, *after_fence, *drain, *on_refusal;
+} BusPolicy;
+#define BUS_POLICY_EVICT(p)                                                                        \
+	{"after-fence", BUS_OPTION_STRING, &(p)->after_fence},                                     \
+		{"drain", BUS_OPTION_STRING, &(p)->drain},                                         \
+	{                                                                                          \
+		"on-refusal", BUS_OPTION_STRING, &(p)->on_refusal                                  \
+	}
+/* What is not given stays as it is; on_end: NULL where it cannot be given. */
+int bus_parse_policy(const BusPolicy *p, PmlOnEnd *on_end, PmlAfterFence *after_fence,
+	PmlDrain *drain, PmlOnRefusal *on_refusal, sd_bus_error *error);
 
 Region *bus_region_of(Manager *m, const char *path);
 Lease *bus_lease_of(Manager *m, const char *path);

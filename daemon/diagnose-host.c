@@ -6,6 +6,7 @@
 #include "diagnose.h"
 #include "machine-check.h"
 #include "names.h"
+#include "process.h"
 
 #define SPACE_BAD_BYTES	 (16 * MIB)
 #define SPACE_WARN_BYTES (256 * MIB)
@@ -16,7 +17,7 @@ static void check_confined(int pid_fd, const char *name, Findings *l)
 	char label[512];
 
 	/* EINVAL: no security module has labels here, of which the command has a line */
-	if (attr_fd < 0 || proc_read_at(attr_fd, "current", label, sizeof(label)) <= 0)
+	if (attr_fd < 0 || process_read_at(attr_fd, "current", label, sizeof(label)) <= 0)
 		return;
 	label[strcspn(label, "\n")] = '\0';
 	pml_make_printable(label);
@@ -46,13 +47,8 @@ static void check_recovery(int proc_fd, int pid_fd, const char *name, Findings *
 void diagnose_machine(int proc_fd, const DiagnoseMachine *m, Findings *l)
 {
 	_cleanup_close_ int pid_fd = -EBADF;
-	char pid[16];
 
-	if (m->pid <= 0)
-		return;
-	snprintf(pid, sizeof(pid), "%d", (int)m->pid);
-	pid_fd = openat(proc_fd, pid, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (pid_fd < 0 || !proc_is_process(pid_fd, m->start_ticks))
+	if (m->pid <= 0 || process_open(proc_fd, m->pid, m->start_ticks, &pid_fd) < 0)
 		return;
 	check_confined(pid_fd, m->name, l);
 	check_recovery(proc_fd, pid_fd, m->name, l);

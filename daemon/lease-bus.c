@@ -195,13 +195,11 @@ int lease_bus_revoke(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 
 int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
 {
-	const char *on_end = NULL, *after_fence = NULL, *drain = NULL, *on_refusal = NULL;
+	BusPolicy given = {};
 	uint64_t grace_usec;
 	const BusOption options[] = {
-		{"on-end", BUS_OPTION_STRING, &on_end},
-		{"after-fence", BUS_OPTION_STRING, &after_fence},
-		{"drain", BUS_OPTION_STRING, &drain},
-		{"on-refusal", BUS_OPTION_STRING, &on_refusal},
+		{"on-end", BUS_OPTION_STRING, &given.on_end},
+		BUS_POLICY_EVICT(&given),
 		{"deadline", BUS_OPTION_UINT64, &grace_usec},
 		{},
 	};
@@ -217,14 +215,9 @@ int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 	rec = l->record;
 	grace_usec = rec.grace_usec;
 	r = bus_read_options(call, options, error);
-	if (r >= 0 && on_end)
-		r = bus_parse_on_end(on_end, &rec.on_end, error);
-	if (r >= 0 && after_fence)
-		r = bus_parse_after_fence(after_fence, &rec.after_fence, error);
-	if (r >= 0 && drain)
-		r = bus_parse_drain(drain, &rec.drain, error);
-	if (r >= 0 && on_refusal)
-		r = bus_parse_on_refusal(on_refusal, &rec.on_refusal, error);
+	if (r >= 0)
+		r = bus_parse_policy(&given, &rec.on_end, &rec.after_fence, &rec.drain,
+			&rec.on_refusal, error);
 	if (r < 0)
 		return r;
 	r = op_deadline_check(m, grace_usec, &err);

@@ -12,7 +12,8 @@
 
 /* What both may be told beside the domain. Strings are the message's. */
 typedef struct LeaseOptions {
-	const char *owner, *on_end, *after_fence, *consent, *kind, *drain, *on_refusal;
+	const char *owner, *consent, *kind;
+	BusPolicy given;
 	bool persistent;
 	int32_t node;
 	/* As read from the strings. */
@@ -31,14 +32,9 @@ static int options_check(LeaseOptions *o, sd_bus_error *error)
 	if (r >= 0 && o->owner && strchr(o->owner, ','))
 		r = bus_error(error, PML_ERROR_INVALID,
 			"An owner's name has no comma: it separates owners.");
-	if (r >= 0 && o->on_end)
-		r = bus_parse_on_end(o->on_end, &o->on_end_policy, error);
-	if (r >= 0 && o->after_fence)
-		r = bus_parse_after_fence(o->after_fence, &o->after_fence_policy, error);
-	if (r >= 0 && o->drain)
-		r = bus_parse_drain(o->drain, &o->drain_policy.drain, error);
-	if (r >= 0 && o->on_refusal)
-		r = bus_parse_on_refusal(o->on_refusal, &o->drain_policy.on_refusal, error);
+	if (r >= 0)
+		r = bus_parse_policy(&o->given, &o->on_end_policy, &o->after_fence_policy,
+			&o->drain_policy.drain, &o->drain_policy.on_refusal, error);
 	/* A start by itself is of the domain's own data: nobody is there to be asked for another's.
 	 */
 	if (r >= 0 && o->persistent && o->owner)
@@ -73,10 +69,8 @@ static int options_read(
 	const BusOption options[] = {
 		{"persistent", BUS_OPTION_BOOL, &o.persistent},
 		{"owner", BUS_OPTION_STRING, &o.owner},
-		{"on-end", BUS_OPTION_STRING, &o.on_end},
-		{"after-fence", BUS_OPTION_STRING, &o.after_fence},
-		{"drain", BUS_OPTION_STRING, &o.drain},
-		{"on-refusal", BUS_OPTION_STRING, &o.on_refusal},
+		{"on-end", BUS_OPTION_STRING, &o.given.on_end},
+		BUS_POLICY_EVICT(&o.given),
 		{"deadline", BUS_OPTION_UINT64, &o.drain_policy.grace_usec},
 		{"consent", BUS_OPTION_STRING, &o.consent},
 		{chosen ? "kind" : NULL, BUS_OPTION_STRING, &o.kind},

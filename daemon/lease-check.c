@@ -38,6 +38,7 @@ void lease_data_free(void *userdata)
 	pml_region_unref(d->host);
 	pml_proof_free(d->proof);
 	closep(&d->claim_fd);
+	free(d->replaced_why);
 	free(d->why);
 	free(d);
 }
@@ -169,7 +170,9 @@ int lease_check_run(void *userdata)
 		}
 		d->mapped = true;
 		d->panics = pml_region_can_revoke(d->host) &&
-			    machine_check_recovers_pid(h->pid, h->start_ticks) == 0;
+			    (d->manager->recovers ? d->manager->recovers
+						  : machine_check_recovers_pid)(h->pid,
+				    h->start_ticks) == 0;
 		if (d->checked_active)
 			continue;
 		d->rec.vmm_pid = h->pid;

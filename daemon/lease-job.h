@@ -12,6 +12,7 @@ typedef struct LeaseData {
 	/* --- main thread --- */
 	Region *region; /* also after an eviction took the job's place */
 	bool replaced;	/* an eviction has the region: what comes back late is only cleaned up */
+	char *replaced_why;
 	bool orphan;	/* … and could not be started */
 	Job *evict;	/* waits for the write that was running */
 	bool attaching; /* libvirt has been asked and has not answered */

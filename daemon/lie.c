@@ -7,11 +7,13 @@
  * that shares its cgroup with helpers nothing can be told.
  */
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/sysinfo.h>
 
 #include "evict.h"
 #include "ops-internal.h"
+#include "process.h"
 #include "util.h"
 
 #define LOOK_USEC  (USEC_PER_SEC)
@@ -20,35 +22,21 @@
  * (Linux mm/memcontrol.c, MEMCG_CHARGE_BATCH). */
 #define BATCH 64
 
-/* Field 10 of /proc/PID/stat: the command in field 2 may hold blanks and brackets. */
-static int minor_faults(pid_t pid, uint64_t *ret)
-{
-	char path[64], line[1024], *p;
-	_cleanup_fclose_ FILE *f = NULL;
-	unsigned long long n;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	if (!f || !fgets(line, sizeof(line), f))
-		return -ESRCH;
-	p = strrchr(line, ')');
-	if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %llu", &n) != 1)
-		return -ESRCH;
-	*ret = n;
-	return 0;
-}
-
 /*
  * Of faults that wait for a disk some are made by the kernel's own threads, and counted as theirs:
  * they are left out on both sides.
  */
 static int failed_faults(const PmlLeaseRecord *rec, int64_t *ret)
 {
+	_cleanup_close_ int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int pid_fd = -EBADF;
 	uint64_t all, major, minor;
 	int r = pml_cgroup_faults(rec->vmm_cgroup, rec->vmm_pid, &all, &major);
 
 	if (r == 0)
-		r = minor_faults(rec->vmm_pid, &minor);
+		r = process_open(proc_fd, rec->vmm_pid, rec->vmm_start, &pid_fd);
+	if (r == 0)
+		r = process_stat_at(pid_fd, PROCESS_STAT_MINOR_FAULTS, &minor);
 	if (r == 0)
 		*ret = (int64_t)(all - major - minor);
 	return r;

@@ -18,12 +18,6 @@
 	"QEMU 9.1 or newer, and in the domain's <cpu>: <feature policy='force' "                   \
 	"name='succor'/> and the same for overflow-recov."
 
-/* Files of /proc; blocks as they do. At most size - 1 bytes, zero-terminated; the length, or
- * negative errno. */
-ssize_t proc_read_at(int dir_fd, const char *name, char *buf, size_t size);
-/* Whether a directory of /proc is that of the process that began then. */
-bool proc_is_process(int pid_fd, uint64_t start_ticks);
-
 /* By the command line of QEMU: proc_fd of /proc, pid_fd of its directory in there. 1: its guest can
  * recover; 0: it cannot; negative errno: it cannot be told. */
 int machine_check_recovers(int proc_fd, int pid_fd);

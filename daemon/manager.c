@@ -70,6 +70,8 @@ static RescanWaiter *waiters_call(RescanWaiter *list, int r)
 	return NULL;
 }
 
+static void rescan_free(struct Scan *s);
+
 Manager *manager_free(Manager *m)
 {
 	bool busy;
@@ -89,6 +91,8 @@ Manager *manager_free(Manager *m)
 	deprived_free_all(m);
 	uevent_stop(m);
 	sd_event_source_disable_unref(m->read_again);
+	if (!busy)
+		rescan_free(m->rescan_running);
 	m->rescan_waiters = waiters_call(m->rescan_waiters, -ECANCELED);
 	m->rescan_waiters_next = waiters_call(m->rescan_waiters_next, -ECANCELED);
 	bus_stop(m);
@@ -170,12 +174,12 @@ Lease *manager_find_lease(Manager *m, const char *id)
 	return NULL;
 }
 
-typedef struct Scan {
+struct Scan {
 	Manager *manager;
 	int (*scan)(PmlInventory **ret);
 	Wanted wanted;
 	PmlInventory *inventory;
-} Scan;
+};
 
 static int scan_host(int (*scan)(PmlInventory **ret), const Wanted *wanted, PmlInventory **ret)
 {
@@ -194,7 +198,7 @@ static int scan_host(int (*scan)(PmlInventory **ret), const Wanted *wanted, PmlI
 
 static int scan_run(void *userdata)
 {
-	Scan *s = userdata;
+	struct Scan *s = userdata;
 
 	return scan_host(s->scan, &s->wanted, &s->inventory);
 }
@@ -262,19 +266,27 @@ static int take_inventory(Manager *m, PmlInventory *inv, bool at_start)
 	return r;
 }
 
+static void rescan_free(struct Scan *s)
+{
+	if (!s)
+		return;
+	pml_inventory_free(s->inventory);
+	wanted_clear(&s->wanted);
+	free(s);
+}
+
 static int scan_begin(Manager *m);
 
 static void scan_done(void *userdata, int r)
 {
-	Scan *s = userdata;
+	struct Scan *s = userdata;
 	Manager *m = s->manager;
 	RescanWaiter *waiters = TAKE_PTR(m->rescan_waiters);
 
-	m->rescan_running = false;
+	m->rescan_running = NULL;
 	if (r >= 0)
-		r = take_inventory(m, s->inventory, false);
-	wanted_clear(&s->wanted);
-	free(s);
+		r = take_inventory(m, TAKE_PTR(s->inventory), false);
+	rescan_free(s);
 	if (r < 0)
 		log_error("Cannot scan the host: %s.", strerror(-r));
 	else
@@ -291,7 +303,7 @@ static void scan_done(void *userdata, int r)
 
 static int scan_begin(Manager *m)
 {
-	Scan *s = calloc(1, sizeof(*s));
+	struct Scan *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
@@ -302,11 +314,10 @@ static int scan_begin(Manager *m)
 	if (r >= 0)
 		r = exec_submit(m->exec, EXEC_WORK, "scan", scan_run, scan_done, s);
 	if (r < 0) {
-		wanted_clear(&s->wanted);
-		free(s);
+		rescan_free(s);
 		return r;
 	}
-	m->rescan_running = true;
+	m->rescan_running = s;
 	return 0;
 }
 

@@ -150,13 +150,16 @@ struct Manager {
 	int (*prove)(const PmlProofRequest *req, PmlProof **ret);
 	/* Replaced by tests: page faults of a machine that failed so far; NULL: lie.c. */
 	int (*failed_faults)(const PmlLeaseRecord *rec, int64_t *ret);
+	/* Replaced by tests: what a machine check does to a guest (machine-check.h); NULL:
+	 * machine_check_recovers_pid(). */
+	int (*recovers)(pid_t pid, uint64_t start_ticks);
 	/* Replaced by tests: how old holders are kept from the next binding; NULL:
 	 * withdraw_nodes(). */
 	int (*withdraw)(const PmlRegion *host, const PmlProof *proof);
 	/* Replaced by tests: the parts of the host (part.h); NULL: pml_part_scan(),
 	 * pml_part_disable_namespace(). */
 	int (*scan_part)(const char *name, PmlPart **ret);
-	int (*disable_namespace)(const char *name);
+	int (*disable_namespace)(const PmlPartNamespace *seen);
 	Virt *virt;
 	PmlLedger *ledger;	      /* EXEC_LEDGER's, once started */
 	uint64_t ledger_checked_usec; /* CLOCK_REALTIME: when every row was checked */
@@ -171,7 +174,8 @@ struct Manager {
 	Job *jobs;
 	uint64_t next_job_id;
 	bool libvirt_connected;
-	bool rescan_running, rescan_again;
+	struct Scan *rescan_running;
+	bool rescan_again;
 	/* All rows of the ledger about extents, as the last view had them. */
 	PmlExtentRecord *extents;
 	size_t n_extents;

@@ -2,9 +2,9 @@
 
 /*
  * A part of the host is to leave: every region on it is evicted and kept offline, each by a job of
- * its own, all at once; then the namespaces are disabled; then it is looked at again, and said
- * whether the part can be taken out. What was done stays done where it fails, and is not done
- * twice where it is asked for again.
+ * its own, all at once; then the namespaces are disabled, which the ledger is told before; then it
+ * is looked at again, and said whether the part can be taken out. What was done stays done where it
+ * fails, and is not done twice where it is asked for again.
  */
 
 #include <inttypes.h>
@@ -17,33 +17,32 @@
 typedef struct DeviceData {
 	Manager *manager;
 	char *name;
-	uint64_t deadline_usec; /* CLOCK_BOOTTIME */
+	LedgerChange change;
+	uint64_t deadline_usec; /* CLOCK_BOOTTIME, or one of PML_DEADLINE_… */
 	PmlAfterFence after_fence;
-	char **waiting; /* ids of regions that are still to be begun with; NULL-terminated */
+	DrainPolicy how;
+	char **waiting; /* ids of regions that are still to be begun with */
 	size_t n_waiting, n_children, n_ended;
 	double moved; /* the sum of what the children that run have done, 0..1 each */
 
 	/* --- read and written by the steps' run --- */
 	int (*scan)(const char *name, PmlPart **ret);
-	int (*disable)(const char *name);
+	int (*disable)(const PmlPartNamespace *seen);
 	PmlPart *part;
-	char **disabling; /* names of namespaces; NULL-terminated */
+	const PmlPartNamespace **disabling; /* of part */
+	size_t n_disabling;
 } DeviceData;
-
-static void strings_free(char **l)
-{
-	for (char **s = l; s && *s; s++)
-		free(*s);
-	free(l);
-}
 
 static void device_data_free(void *data)
 {
 	DeviceData *d = data;
 
+	ledger_change_clear(&d->change);
 	(void)pml_part_free(d->part);
-	strings_free(d->waiting);
-	strings_free(d->disabling);
+	while (d->n_waiting > 0)
+		free(d->waiting[--d->n_waiting]);
+	free(d->waiting);
+	free(d->disabling);
 	free(d->name);
 	free(d);
 }
@@ -72,24 +71,25 @@ static JobNext look_done(Job *job, int r)
 
 /* --- evict --- */
 
-static int string_add(char ***list, size_t *n, const char *s)
+static int add_waiting(DeviceData *d, const char *id)
 {
-	char **l = reallocarray(*list, *n + 2, sizeof(*l));
+	char **l = reallocarray(d->waiting, d->n_waiting + 1, sizeof(*l));
 
 	if (!l)
 		return -ENOMEM;
-	*list = l;
-	l[*n + 1] = NULL;
-	l[*n] = strdup(s);
-	return l[*n] ? (int)(*n)++ : -ENOMEM;
+	d->waiting = l;
+	l[d->n_waiting] = strdup(id);
+	if (!l[d->n_waiting])
+		return -ENOMEM;
+	d->n_waiting++;
+	return 0;
 }
 
 /* Not where an eviction has nothing more to do. */
 static bool is_to_be_evicted(const Region *r)
 {
 	if (r->lease)
-		return lease_state(r->lease) != PML_LEASE_FENCED &&
-		       lease_state(r->lease) != PML_LEASE_STUCK;
+		return !part_lease_is_over(r) && lease_state(r->lease) != PML_LEASE_STUCK;
 	/* Memory of the host that is not movable would not come back. */
 	return r->host && pml_region_kind(r->host) != PML_KIND_BDEV &&
 	       !(pml_region_obstacles(r->host) &
@@ -109,7 +109,7 @@ static int list_waiting(Job *job)
 		return r;
 	for (size_t i = 0; i < n && r >= 0; i++)
 		if (rows[i].region && is_to_be_evicted(rows[i].region))
-			r = string_add(&d->waiting, &d->n_waiting, rows[i].region->id);
+			r = add_waiting(d, rows[i].region->id);
 	part_rows_free(rows, n);
 	return r;
 }
@@ -127,12 +127,25 @@ static void show_progress(Job *job)
 	job_set_progress(job, phase, 0.9 * ((double)d->n_ended + d->moved) / (double)all);
 }
 
+static bool is_word(uint64_t deadline_usec)
+{
+	return deadline_usec == PML_DEADLINE_DEFAULT || deadline_usec == PML_DEADLINE_INFINITY;
+}
+
+static uint64_t left_of(uint64_t deadline_usec)
+{
+	uint64_t now = pml_now_usec(CLOCK_BOOTTIME);
+
+	if (is_word(deadline_usec))
+		return deadline_usec;
+	return deadline_usec > now ? deadline_usec - now : 0;
+}
+
 /* A refusal is no failure: what is in the way is told at the end, with everything else. */
 static void begin_waiting(Job *job)
 {
 	DeviceData *d = job->data;
-	uint64_t now = pml_now_usec(CLOCK_BOOTTIME);
-	uint64_t left = d->deadline_usec > now ? d->deadline_usec - now : 0;
+	uint64_t left = left_of(d->deadline_usec);
 
 	while (d->n_waiting > 0) {
 		char *id = d->waiting[d->n_waiting - 1];
@@ -142,8 +155,8 @@ static void begin_waiting(Job *job)
 		int r = manager_find_region(job->manager, id, &region);
 
 		if (r >= 0 && is_to_be_evicted(region))
-			r = op_evict_start(job->manager, region, "evict", left, true,
-				d->after_fence, job->uid, &child, &err);
+			r = op_evict_start_with(job->manager, region, "evict", left, true,
+				d->after_fence, &d->how, job->uid, &child, &err);
 		/* As soon as one of ours has ended. */
 		if (r > 0 && strcmp(err.error, PML_ERROR_LIMIT) == 0 && d->n_children > d->n_ended)
 			return;
@@ -155,7 +168,7 @@ static void begin_waiting(Job *job)
 			d->n_children++;
 		}
 		free(id);
-		d->waiting[--d->n_waiting] = NULL;
+		d->n_waiting--;
 	}
 }
 
@@ -229,30 +242,92 @@ static bool may_be_disabled(const PartRow *row)
 		return false;
 	if (!r)
 		return strcmp(row->ns->mode, "devdax") != 0;
-	if (r->lease && lease_state(r->lease) != PML_LEASE_FENCED)
-		return false;
-	if (r->record.use == PML_USE_QUARANTINED || (r->job && r->job->kind != &op_settle_kind))
+	if (!part_lease_is_over(r) || r->record.use == PML_USE_QUARANTINED ||
+		(r->job && r->job->kind != &op_settle_kind))
 		return false;
 	/* Of a dax device none that is bound: that is how its memory is reached. */
 	return pml_region_kind(r->host) == PML_KIND_BDEV || r->presence == PML_PRESENCE_OFFLINE;
 }
 
-static JobNext disable_prepare(Job *job)
+static int list_disabling(Job *job)
 {
 	DeviceData *d = job->data;
-	size_t n_rows, n = 0;
 	PartRow *rows;
+	size_t n;
 	int r;
 
-	r = part_rows(job->manager, d->part, &rows, &n_rows);
+	r = part_rows(job->manager, d->part, &rows, &n);
 	if (r < 0)
-		return op_fail(job, r, "list the namespaces");
-	for (size_t i = 0; i < n_rows && r >= 0; i++)
+		return r;
+	d->disabling = calloc(n + 1, sizeof(*d->disabling));
+	for (size_t i = 0; i < n && d->disabling; i++)
 		if (may_be_disabled(&rows[i]))
-			r = string_add(&d->disabling, &n, rows[i].ns->name);
-	part_rows_free(rows, n_rows);
+			d->disabling[d->n_disabling++] = rows[i].ns;
+	part_rows_free(rows, n);
+	return d->disabling ? 0 : -ENOMEM;
+}
+
+static char *disabling_text(const DeviceData *d)
+{
+	_cleanup_free_ char *label = part_label(d->part);
+	char *text = NULL, *more;
+
+	if (!label || asprintf(&text, "%s is to leave, disabling", label) < 0)
+		return NULL;
+	for (size_t i = 0; i < d->n_disabling; i++) {
+		int n = asprintf(&more, "%s%s %s", text, i > 0 ? "," : "", d->disabling[i]->name);
+
+		free(text);
+		if (n < 0)
+			return NULL;
+		text = more;
+	}
+	return text;
+}
+
+static JobNext record_prepare(Job *job)
+{
+	DeviceData *d = job->data;
+	_cleanup_free_ char *text = NULL;
+	PmlTxn *txn;
+	int r;
+
+	r = list_disabling(job);
 	if (r < 0)
 		return op_fail(job, r, "list the namespaces");
+	if (d->n_disabling == 0) {
+		job->skip = true;
+		return JOB_NEXT;
+	}
+	text = disabling_text(d);
+	txn = op_txn_new_job(job, false);
+	r = txn && text ? pml_txn_note(txn, "daemon", d->name, text) : -ENOMEM;
+	if (r < 0) {
+		(void)pml_txn_free(txn);
+		return op_fail(job, r, "record what is to be disabled");
+	}
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+static int record_run(void *data)
+{
+	return ledger_change_run(&((DeviceData *)data)->change);
+}
+
+static JobNext record_done(Job *job, int r)
+{
+	DeviceData *d = job->data;
+
+	ledger_change_done(&d->change, r);
+	if (r == 0)
+		return JOB_NEXT;
+	job_set_ledger_error(job, r, d->change.why);
+	return JOB_FAIL;
+}
+
+static JobNext disable_prepare(Job *job)
+{
 	job_set_progress(job, "disabling its namespaces", 0.9);
 	return JOB_NEXT;
 }
@@ -262,8 +337,9 @@ static int disable_run(void *data)
 	DeviceData *d = data;
 
 	/* One that is in use says so when it is looked at again. */
-	for (char **s = d->disabling; s && *s; s++)
-		(void)d->disable(*s);
+	for (size_t i = 0; i < d->n_disabling; i++)
+		(void)d->disable(d->disabling[i]);
+	d->n_disabling = 0;
 	return look_run(d);
 }
 
@@ -336,6 +412,12 @@ static const JobStep device_steps[] = {
 	{.name = "look", .where = EXEC_WORK, .run = look_run, .done = look_done},
 	{.name = "evict", .prepare = evict_prepare, .done = evict_done},
 	{.name = "scan", .prepare = scan_prepare},
+	{.name = "record",
+		.prepare = record_prepare,
+		.where = EXEC_LEDGER,
+		.run = record_run,
+		.done = record_done,
+		.optional_skip = true},
 	{.name = "disable",
 		.prepare = disable_prepare,
 		.where = EXEC_WORK,
@@ -354,17 +436,15 @@ const JobKind op_evict_device_kind = {
 };
 
 int op_evict_device_start(Manager *m, const char *name, uint64_t deadline_usec,
-	PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err)
+	PmlAfterFence after_fence, const DrainPolicy *how, uint32_t uid, Job **ret_job,
+	OpError *err)
 {
 	DeviceData *d;
 	int r;
 
-	if (deadline_usec == PML_DEADLINE_DEFAULT)
-		deadline_usec = m->config.deadline_usec;
-	if (deadline_usec > m->config.deadline_max_usec)
-		return op_error(err, PML_ERROR_INVALID,
-			"A deadline is at most %llu s from now. Give a shorter one.",
-			(unsigned long long)(m->config.deadline_max_usec / USEC_PER_SEC));
+	r = op_deadline_check(m, deadline_usec, err);
+	if (r != 0)
+		return r;
 	for (Job *j = m->jobs; j; j = j->next)
 		if (j->kind == &op_evict_device_kind &&
 			strcmp(((DeviceData *)j->data)->name, name) == 0)
@@ -377,8 +457,11 @@ int op_evict_device_start(Manager *m, const char *name, uint64_t deadline_usec,
 	d->manager = m;
 	d->scan = m->scan_part ? m->scan_part : pml_part_scan;
 	d->disable = m->disable_namespace ? m->disable_namespace : pml_part_disable_namespace;
-	d->deadline_usec = pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
+	/* Without one each lease has its own. */
+	d->deadline_usec = is_word(deadline_usec) ? deadline_usec
+						  : pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
 	d->after_fence = after_fence;
+	d->how = *how;
 	d->name = strdup(name);
 	if (!d->name) {
 		free(d);

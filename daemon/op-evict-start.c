@@ -60,8 +60,11 @@ static int start(Region *region, const JobKind *kind, uint32_t uid, EvictData *d
 
 	d->ram = region_is_ram(region);
 	if (lease_job) {
+		char by[32];
+
+		(void)snprintf(by, sizeof(by), "uid %" PRIu32 " evicted it", uid);
 		d->took_over = true;
-		d->taking_over = lease_job_yield(lease_job);
+		d->taking_over = lease_job_yield(lease_job, d->forced ? d->reason : by);
 	}
 	r = job_start(
 		region->manager, kind, region, d->taking_over ? NULL : region->lease, uid, d, &job);
@@ -236,10 +239,9 @@ static bool is_vain(const Region *region, uint64_t deadline_boot_usec, PmlDrain 
 int op_evict_start(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,
 	bool keep_offline, PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err)
 {
-	static const DrainPolicy lease_s_own = {_PML_DRAIN_INVALID, _PML_ON_REFUSAL_INVALID, 0};
 
 	return op_evict_start_with(m, region, kind, deadline_usec, keep_offline, after_fence,
-		&lease_s_own, uid, ret_job, err);
+		&DRAIN_AS_LEASED, uid, ret_job, err);
 }
 
 int op_evict_start_with(Manager *m, Region *region, const char *kind, uint64_t deadline_usec,

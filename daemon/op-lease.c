@@ -21,12 +21,13 @@ bool lease_job_replaceable(const Job *job)
 			      job->kind == &op_recover_kind);
 }
 
-bool lease_job_yield(Job *job)
+bool lease_job_yield(Job *job, const char *why)
 {
 	LeaseData *d = job->data;
 	bool writing = job->running && job->kind->steps[job->step].where == EXEC_LEDGER;
 
 	d->replaced = true;
+	d->replaced_why = strdup(why);
 	d->region->job = NULL;
 	job->region = NULL;
 	if (!writing && job->lease && !job->lease->recorded)
@@ -64,7 +65,8 @@ bool lease_replaced(Job *job)
 	if (!d->replaced)
 		return false;
 	job_set_error(job, PML_ERROR_CANCELLED,
-		"Region %s was taken back while it was being leased.", region_label(d->region));
+		"Region %s was taken back while it was being leased: %s.", region_label(d->region),
+		d->replaced_why ? d->replaced_why : "it was evicted");
 	return true;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 
 #include "ops-internal.h"
+#include "process.h"
 #include "util.h"
 
 PmlTxn *op_txn_new(uint32_t uid)
@@ -119,41 +120,23 @@ int op_find_holders(
 	return collect(m, &req, ret);
 }
 
-/* Field 22 of /proc/PID/stat; the command in field 2 may hold spaces and brackets, so it is counted
- * from its end. */
-static int start_ticks_of(pid_t pid, uint64_t *ret)
-{
-	char path[64], line[1024], *p;
-	_cleanup_fclose_ FILE *f = NULL;
-	unsigned long long ticks;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	if (!f || !fgets(line, sizeof(line), f))
-		return -ESRCH;
-	p = strrchr(line, ')');
-	if (!p ||
-		sscanf(p + 1,
-			" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-			&ticks) != 1)
-		return -ESRCH;
-	*ret = ticks;
-	return 0;
-}
-
 int op_pidfd_open(pid_t pid, uint64_t start_ticks, int *ret_fd)
 {
-	_cleanup_close_ int fd = -EBADF;
+	_cleanup_close_ int fd = -EBADF, proc_fd = -EBADF, dir_fd = -EBADF;
 	struct pollfd poll_fd;
-	uint64_t ticks;
+	int r;
 
 	if (pid <= 0)
 		return -ESRCH;
 	fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (fd < 0)
 		return errno == EINVAL ? -ESRCH : -errno;
-	if (start_ticks_of(pid, &ticks) < 0 || ticks != start_ticks)
-		return -ESRCH;
+	proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc_fd < 0)
+		return -errno;
+	r = process_open(proc_fd, pid, start_ticks, &dir_fd);
+	if (r < 0)
+		return r;
 	/* Had it ended before the start time was read, that may have been another process's. */
 	poll_fd = (struct pollfd){.fd = fd, .events = POLLIN};
 	if (poll(&poll_fd, 1, 0) != 0)

@@ -99,7 +99,7 @@ bool lease_job_replaceable(const Job *job);
  * or the kernel, its late result will be cleaned up and nothing else. True: it is in the middle of
  * a write, and will call evict_taken_over(evict) behind it.
  */
-bool lease_job_yield(Job *job);
+bool lease_job_yield(Job *job, const char *why);
 void lease_job_set_successor(Job *job, Job *evict);
 /* The region of a lease that libvirt may still be about to attach (its call has not returned). */
 bool lease_attach_outstanding(const Region *region);

@@ -21,6 +21,7 @@ typedef struct DrainPolicy {
 	PmlOnRefusal on_refusal; /* likewise */
 	uint64_t grace_usec;	 /* of a lease; PML_DEADLINE_DEFAULT, PML_DEADLINE_INFINITY */
 } DrainPolicy;
+#define DRAIN_AS_LEASED ((DrainPolicy){_PML_DRAIN_INVALID, _PML_ON_REFUSAL_INVALID, 0})
 
 /* Before the loop turns: what the lease that this job makes has in the place of the
  * configuration's. */
@@ -56,7 +57,8 @@ int op_evict_start_with(Manager *m, Region *region, const char *kind, uint64_t d
 /* All regions of a part of the host (part.h), kept offline; then its namespaces are disabled. The
  * job ends well when the part is safe to remove. */
 int op_evict_device_start(Manager *m, const char *name, uint64_t deadline_usec,
-	PmlAfterFence after_fence, uint32_t uid, Job **ret_job, OpError *err);
+	PmlAfterFence after_fence, const DrainPolicy *how, uint32_t uid, Job **ret_job,
+	OpError *err);
 int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid,
 	Job **ret_job, OpError *err);
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err);

@@ -12,14 +12,16 @@
 
 int manager_bus_evict_device(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
 {
-	const char *name, *after_fence = NULL;
+	DrainPolicy how = DRAIN_AS_LEASED;
+	BusPolicy given = {};
 	const BusOption options[] = {
-		{"after-fence", BUS_OPTION_STRING, &after_fence},
+		BUS_POLICY_EVICT(&given),
 		{},
 	};
 	PmlAfterFence policy = _PML_AFTER_FENCE_INVALID;
 	uint64_t deadline_usec;
 	OpError err = {};
+	const char *name;
 	Job *job = NULL;
 	int r;
 
@@ -28,11 +30,12 @@ int manager_bus_evict_device(Manager *m, sd_bus_message *call, uint32_t uid, sd_
 		r = bus_check_text(error, "device", name, NAME_MAX_LEN, false);
 	if (r >= 0)
 		r = bus_read_options(call, options, error);
-	if (r >= 0 && after_fence)
-		r = bus_parse_after_fence(after_fence, &policy, error);
+	if (r >= 0)
+		r = bus_parse_policy(
+			&given, NULL, &policy, &how.drain, &how.on_refusal, error);
 	if (r < 0)
 		return r;
-	r = op_evict_device_start(m, name, deadline_usec, policy, uid, &job, &err);
+	r = op_evict_device_start(m, name, deadline_usec, policy, &how, uid, &job, &err);
 	return r != 0 ? bus_op_error(error, r, &err)
 		      : sd_bus_reply_method_return(call, "o", job->path);
 }

@@ -19,37 +19,7 @@ static Region *find_region(Manager *m, const PmlPartNamespace *ns)
 	return NULL;
 }
 
-/* NULL: of the lease nothing is in the way. */
-static char *lease_in_the_way(const Region *r)
-{
-	char *s = NULL;
-
-	if (!r->lease)
-		return NULL;
-	switch (lease_state(r->lease)) {
-	case PML_LEASE_FENCED:
-	case PML_LEASE_RELEASED:
-		return NULL;
-	case PML_LEASE_STUCK:
-		return asprintf(&s, "%s is stuck: %s", region_label(r), r->record.reason) < 0 ? NULL
-											      : s;
-	case PML_LEASE_RESERVED:
-	case PML_LEASE_ATTACHING:
-	case PML_LEASE_ACTIVE:
-	case PML_LEASE_DRAINING:
-	case PML_LEASE_FENCING:
-	case _PML_LEASE_STATE_MAX:
-	case _PML_LEASE_STATE_INVALID:
-		break;
-	}
-	return asprintf(&s, "%s is leased to domain %s (%s)", region_label(r),
-		       r->lease->record.domain_name,
-		       pml_lease_state_to_string(lease_state(r->lease))) < 0
-		       ? NULL
-		       : s;
-}
-
-static bool lease_is_over(const Region *r)
+bool part_lease_is_over(const Region *r)
 {
 	return !r->lease || lease_state(r->lease) == PML_LEASE_FENCED ||
 	       lease_state(r->lease) == PML_LEASE_RELEASED;
@@ -61,11 +31,13 @@ static int region_in_the_way(const Region *r, char **ret)
 	int n = 0;
 
 	*ret = NULL;
-	if (!lease_is_over(r)) {
-		*ret = lease_in_the_way(r);
-		return *ret ? 0 : -ENOMEM;
-	}
-	if (r->record.use == PML_USE_QUARANTINED)
+	if (!part_lease_is_over(r) && lease_state(r->lease) != PML_LEASE_STUCK)
+		n = asprintf(ret, "%s is leased to domain %s (%s)", region_label(r),
+			r->lease->record.domain_name,
+			pml_lease_state_to_string(lease_state(r->lease)));
+	else if (!part_lease_is_over(r))
+		n = asprintf(ret, "%s is stuck: %s", region_label(r), r->record.reason);
+	else if (r->record.use == PML_USE_QUARANTINED)
 		n = asprintf(ret, "%s is quarantined: %s", region_label(r), r->record.reason);
 	else if (r->intruder)
 		n = asprintf(ret, "%s is held by %s", region_label(r), r->intruder);
@@ -107,7 +79,7 @@ static int namespace_in_the_way(const PmlPartNamespace *ns, char **ret)
 static int device_in_the_way(const Region *r, char **ret)
 {
 	*ret = NULL;
-	if (region_is_kept_offline(r) || (r->lease && lease_is_over(r)))
+	if (region_is_kept_offline(r) || (r->lease && part_lease_is_over(r)))
 		return 0;
 	return asprintf(ret, "%s is online", region_label(r)) < 0 ? -ENOMEM : 0;
 }

@@ -20,6 +20,9 @@ typedef struct PartRow {
 int part_rows(Manager *m, const PmlPart *part, PartRow **ret, size_t *ret_n);
 void part_rows_free(PartRow *rows, size_t n);
 
+/* No lease, or one that is proved to be fenced. */
+bool part_lease_is_over(const Region *r);
+
 /* "DIMM nmem0 in slot DIMM 3", "interleave set region0", "node 1"; malloc-ed, NULL: out of memory.
  */
 char *part_label(const PmlPart *part);

@@ -190,14 +190,12 @@ static int reply_job(
 
 int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
 {
-	DrainPolicy how = {_PML_DRAIN_INVALID, _PML_ON_REFUSAL_INVALID, 0};
-	const char *after_fence = NULL, *drain = NULL, *on_refusal = NULL;
+	DrainPolicy how = DRAIN_AS_LEASED;
+	BusPolicy given = {};
 	bool keep_offline = false;
 	const BusOption options[] = {
 		{"keep-offline", BUS_OPTION_BOOL, &keep_offline},
-		{"after-fence", BUS_OPTION_STRING, &after_fence},
-		{"drain", BUS_OPTION_STRING, &drain},
-		{"on-refusal", BUS_OPTION_STRING, &on_refusal},
+		BUS_POLICY_EVICT(&given),
 		{},
 	};
 	PmlAfterFence policy = _PML_AFTER_FENCE_INVALID;
@@ -212,12 +210,9 @@ int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 	r = sd_bus_message_read(call, "t", &deadline_usec);
 	if (r >= 0)
 		r = bus_read_options(call, options, error);
-	if (r >= 0 && after_fence)
-		r = bus_parse_after_fence(after_fence, &policy, error);
-	if (r >= 0 && drain)
-		r = bus_parse_drain(drain, &how.drain, error);
-	if (r >= 0 && on_refusal)
-		r = bus_parse_on_refusal(on_refusal, &how.on_refusal, error);
+	if (r >= 0)
+		r = bus_parse_policy(
+			&given, NULL, &policy, &how.drain, &how.on_refusal, error);
 	if (r < 0)
 		return r;
 	r = op_evict_start_with(

@@ -116,6 +116,11 @@ static int withdraw_descriptors(const PmlRegion *host, const PmlHolder *h, dev_t
 	d = opendir(path);
 	if (!d)
 		return -errno;
+	/* As with its /dev: the number may be another process's by now. */
+	if (has_ended(h)) {
+		(void)closedir(d);
+		return 0;
+	}
 	while (r >= 0 && (de = readdir(d)))
 		if (de->d_name[0] != '.')
 			r = withdraw_descriptor(host, dirfd(d), de->d_name, own_dev);

@@ -5,6 +5,9 @@
 
 #include "inventory.h"
 
+/* Tests: called before a scan that did not agree with itself is done again. */
+extern void (*inventory_scan_torn)(void);
+
 /* Takes a reference of its own on each region. Returns 0 or -ENOMEM. */
 int pml_inventory_new(PmlRegion *const *regions, size_t n_regions, PmlInventory **ret);
 /* Behind those that are there; takes a reference of its own. 0 or -ENOMEM. */

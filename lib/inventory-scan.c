@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <ndctl/libndctl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -25,6 +26,10 @@
 #define DAX_BUS_DEVICES	  "/sys/bus/dax/devices"
 #define DEVICE_DAX_MODULE "/sys/module/device_dax"
 #define UUID_TEXT_MAX	  37
+#define TORN_FIRST_MS	  5
+#define TORN_LAST_MS	  80
+
+void (*inventory_scan_torn)(void);
 
 /* One region in the making: the strings behind info are owned here. */
 typedef struct Found {
@@ -43,6 +48,7 @@ typedef struct Scan {
 	struct ndctl_ctx *ndctl;
 	Found *found;
 	size_t n_found;
+	bool torn; /* two looks at something that is changing do not agree */
 } Scan;
 
 static void found_done(Found *f)
@@ -389,8 +395,10 @@ static int fill_device(Scan *s, Found *f, const char *dir)
 	 * On an nd bus that libndctl could not read, since it races with the kernel: a physical
 	 * address would be another identity.
 	 */
-	if (!dax && strstr(parent, "/ndbus"))
+	if (!dax && strstr(parent, "/ndbus")) {
+		s->torn = s->torn || access(dir, F_OK) == 0;
 		return 0;
+	}
 	fill_extent(f, region);
 	return 0;
 }
@@ -615,7 +623,7 @@ static void quiet_inner_daxctl(Scan *s)
 	}
 }
 
-int pml_inventory_scan(PmlInventory **ret)
+static int scan_once(PmlInventory **ret, bool *ret_torn)
 {
 	_cleanup_(scan_done) Scan s = {};
 	int r;
@@ -639,5 +647,32 @@ int pml_inventory_scan(PmlInventory **ret)
 	mark_duplicates(&s);
 	if (s.n_found > 0)
 		qsort(s.found, s.n_found, sizeof(Found), compare_found);
+	*ret_torn = s.torn;
 	return make_inventory(&s, ret);
+}
+
+/*
+ * A region without identity is one that has gone, to whoever lent it: its guest would be fenced for
+ * a look that came between two of the kernel's steps. So it is looked at again, for as long as such
+ * steps take; the kernel tells of the end of each, but the next look would come after the fence.
+ */
+int pml_inventory_scan(PmlInventory **ret)
+{
+	PmlInventory *inv = NULL;
+	bool torn;
+	int r;
+
+	for (int wait_ms = TORN_FIRST_MS;; wait_ms *= 2) {
+		r = scan_once(&inv, &torn);
+		if (r < 0)
+			return r;
+		if (!torn || wait_ms > TORN_LAST_MS)
+			break;
+		pml_inventory_free(inv);
+		if (inventory_scan_torn)
+			inventory_scan_torn();
+		(void)poll(NULL, 0, wait_ms);
+	}
+	*ret = inv;
+	return 0;
 }

@@ -245,6 +245,8 @@ static int fill_namespace(PmlPartNamespace *n, struct ndctl_namespace *ndns)
 		 : btt	     ? ndctl_btt_get_block_device(btt)
 			     : ndctl_namespace_get_block_device(ndns);
 	n->size_bytes = ndctl_namespace_get_size(ndns);
+	n->start_bytes = ndctl_namespace_get_resource(ndns);
+	ndctl_namespace_get_uuid(ndns, n->uuid);
 	n->name = strdup(ndctl_namespace_get_devname(ndns));
 	n->nd_region = strdup(ndctl_region_get_devname(region));
 	n->mode = strdup(mode_of(ndns));
@@ -396,7 +398,47 @@ int pml_part_scan(const char *name, PmlPart **ret)
 	return 0;
 }
 
-int pml_part_disable_namespace(const char *name)
+/* Names are given again. */
+static bool is_same_namespace(struct ndctl_namespace *ndns, const PmlPartNamespace *seen)
+{
+	uuid_t uuid = {};
+
+	ndctl_namespace_get_uuid(ndns, uuid);
+	return memcmp(uuid, seen->uuid, sizeof(seen->uuid)) == 0 &&
+	       ndctl_namespace_get_size(ndns) == seen->size_bytes &&
+	       ndctl_namespace_get_resource(ndns) == seen->start_bytes;
+}
+
+static bool has_bound_dax(struct ndctl_namespace *ndns)
+{
+	struct ndctl_dax *dax = ndctl_namespace_get_dax(ndns);
+	struct daxctl_region *region = dax ? ndctl_dax_get_daxctl_region(dax) : NULL;
+	struct daxctl_dev *dev;
+
+	if (!region)
+		return false;
+	daxctl_dev_foreach(region, dev)
+	{
+		if (daxctl_dev_is_enabled(dev))
+			return true;
+	}
+	return false;
+}
+
+static int disable(struct ndctl_namespace *ndns, const PmlPartNamespace *seen)
+{
+	int r;
+
+	if (!is_same_namespace(ndns, seen))
+		return -ESTALE;
+	if (has_bound_dax(ndns))
+		return -EBUSY;
+	r = ndctl_namespace_disable_safe(ndns);
+	/* Positive: it was disabled already. */
+	return r > 0 ? 0 : r;
+}
+
+int pml_part_disable_namespace(const PmlPartNamespace *seen)
 {
 	_cleanup_(ndctl_unrefp) struct ndctl_ctx *ctx = NULL;
 	struct ndctl_namespace *ndns;
@@ -410,11 +452,8 @@ int pml_part_disable_namespace(const char *name)
 	ndctl_bus_foreach(ctx, bus) ndctl_region_foreach(bus, region)
 		ndctl_namespace_foreach(region, ndns)
 	{
-		if (strcmp(ndctl_namespace_get_devname(ndns), name) != 0)
-			continue;
-		/* Positive: it was disabled already. */
-		r = ndctl_namespace_disable_safe(ndns);
-		return r > 0 ? 0 : r;
+		if (strcmp(ndctl_namespace_get_devname(ndns), seen->name) == 0)
+			return disable(ndns, seen);
 	}
 	return -ENODEV;
 }

@@ -31,7 +31,8 @@ typedef struct PmlPartNamespace {
 	char *nd_region; /* "region0" */
 	char *mode;	 /* as `ndctl list` says: "devdax" "fsdax" "sector" "raw" */
 	char *device;	 /* "dax0.1", "pmem0.1"; "" while it is disabled */
-	uint64_t size_bytes;
+	uint8_t uuid[16]; /* the label's; zeroes without one */
+	uint64_t start_bytes, size_bytes; /* start: physical; UINT64_MAX when unknown */
 	bool enabled;
 	/* Who on the host has its block device: PmlObstacle bits (region.h). */
 	uint32_t obstacles;
@@ -60,7 +61,8 @@ PmlPart *pml_part_free(PmlPart *p); /* takes NULL, returns NULL */
 
 /*
  * Disables a namespace, as `ndctl disable-namespace` does: nothing of it is lost, and nothing on
- * the host reaches it until it is enabled. -EBUSY: something has its block device, or it is the
+ * the host reaches it until it is enabled. seen: as it was looked at. -ESTALE: another namespace has
+ * its name by now; -EBUSY: something has its block device, its dax device is bound, or it is the
  * kernel's own memory; -ENODEV: it is not there. 0 also where it was disabled already.
  */
-int pml_part_disable_namespace(const char *name);
+int pml_part_disable_namespace(const PmlPartNamespace *seen);

@@ -158,3 +158,35 @@ static _unused_ void refused(int r, const char *error)
 	assert_string_equal(err.error, error);
 	assert_true(strlen(err.message) > 20);
 }
+
+/* How many rows about it have such a detail. */
+static _unused_ unsigned in_history(const char *id, const char *detail)
+{
+	PmlHistoryRecord *rows;
+	unsigned found = 0;
+	size_t n;
+
+	UNTIL(m->n_applies == 0);
+	assert_int_equal(pml_ledger_history(m->ledger, id, 0, 100, &rows, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].detail && strstr(rows[i].detail, detail))
+			found++;
+	pml_history_free(rows, n);
+	return found;
+}
+
+/* argv[1]: a filter of names. */
+static _unused_ int ops_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n)
+{
+	int failed;
+
+	world_media_helper(argc, argv);
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
+	log_setup(getenv("WORLD_DEBUG") != NULL);
+	world_new();
+	failed = _cmocka_run_group_tests(basename(argv[0]), tests, n, NULL, NULL);
+	world_end();
+	return failed;
+}

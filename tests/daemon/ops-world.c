@@ -125,9 +125,9 @@ static int fake_scan_part(const char *name, PmlPart **ret)
 	return 0;
 }
 
-static int fake_disable_namespace(const char *name)
+static int fake_disable_namespace(const PmlPartNamespace *seen)
 {
-	int i = strcmp(name, "namespace0.1") == 0;
+	int i = strcmp(seen->name, "namespace0.1") == 0;
 
 	if (i == 1 && world->mounted)
 		return -EBUSY;
@@ -136,6 +136,11 @@ static int fake_disable_namespace(const char *name)
 		world->violations++;
 	world->disabled[i] = true;
 	return 0;
+}
+
+static int fake_recovers(pid_t pid, uint64_t start_ticks)
+{
+	return world->recovery;
 }
 
 static int fake_withdraw(const PmlRegion *host, const PmlProof *proof)
@@ -716,6 +721,7 @@ int world_manager_new(sd_event *event, const char *dir, Manager **ret)
 	m->prove = fake_prove;
 	m->withdraw = fake_withdraw;
 	m->failed_faults = fake_failed_faults;
+	m->recovers = fake_recovers;
 	m->scan_part = fake_scan_part;
 	m->disable_namespace = fake_disable_namespace;
 	r = manager_start(m);

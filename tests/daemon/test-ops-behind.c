@@ -212,15 +212,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_renamed_unheard, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pinned, setup, teardown),
 	};
-	int r;
 
-	world_media_helper(argc, argv);
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
-	log_setup(getenv("WORLD_DEBUG") != NULL);
-	world_new();
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	world_end();
-	return r;
+	return ops_main(argc, argv, tests, ELEMENTSOF(tests));
 }

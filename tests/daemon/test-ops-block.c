@@ -222,13 +222,6 @@ int main(int argc, char **argv)
 		TEST(test_restart),
 		TEST(test_diagnosis),
 	};
-	int r;
 
-	world_media_helper(argc, argv);
-	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
-	log_setup(getenv("WORLD_DEBUG") != NULL);
-	world_new();
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	world_end();
-	return r;
+	return ops_main(argc, argv, tests, ELEMENTSOF(tests));
 }

@@ -14,11 +14,23 @@
 
 static char kind[32]; /* of the job that is killed */
 
-/* Everything that the daemon does, once. */
-static void scenario(void)
+static void start_connected(void)
 {
 	start();
 	UNTIL(m->libvirt_connected);
+}
+
+static void start_blank(void)
+{
+	start_connected();
+	scrub("");
+	settle();
+}
+
+/* Everything that the daemon does, once. */
+static void scenario(void)
+{
+	start_connected();
 	scrub("");
 	lend("a");
 	settle();
@@ -49,9 +61,7 @@ static void scenario(void)
 
 static void lend_first(void)
 {
-	start();
-	UNTIL(m->libvirt_connected);
-	scrub("");
+	start_blank();
 	lend("a");
 	settle();
 }
@@ -61,11 +71,8 @@ static void take_over(int nth, const char *step)
 {
 	const Job *lease_job;
 
-	start();
-	UNTIL(m->libvirt_connected);
-	scrub("");
+	start_blank();
 	UNTIL(region()->presence == PML_PRESENCE_ONLINE);
-	settle();
 	world->hang_in_write = nth;
 	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
 		      0, &lease, &job, &err) == 0);
@@ -110,8 +117,7 @@ static void ask_grant(const char *phase)
  */
 static void start_machine(void)
 {
-	start();
-	UNTIL(m->libvirt_connected);
+	start_connected();
 	scrub("");
 	world_domain_stop(0);
 	settle();
@@ -168,10 +174,7 @@ static void evict_refused(void)
 	const DrainPolicy keep = {PML_DRAIN_ASK, PML_ON_REFUSAL_KEEP, PML_DEADLINE_DEFAULT};
 
 	world->agent = WORLD_AGENT_REFUSES;
-	start();
-	UNTIL(m->libvirt_connected);
-	scrub("");
-	settle();
+	start_blank();
 	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
 		      0, &lease, &job, &err) == 0);
 	op_lease_drain(job, &keep);
@@ -188,10 +191,7 @@ static void check_refused(bool after)
 
 static void lend_persistent(void)
 {
-	start();
-	UNTIL(m->libvirt_connected);
-	scrub("");
-	settle();
+	start_blank();
 	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
 		      0, &lease, &job, &err) == 0);
 	op_lease_persist(job);
@@ -203,8 +203,7 @@ static void lend_persistent(void)
 /* Somebody binds what is kept offline. */
 static void bind_behind_our_back(void)
 {
-	start();
-	UNTIL(m->libvirt_connected);
+	start_connected();
 	settle();
 	(void)finish(take_back_now("evict", 0, true));
 	CHECK(manager_rescan(m, NULL, NULL) == 0);
@@ -289,8 +288,7 @@ static void readmit_stuck(void)
 static void readmit_lost_attach(void)
 {
 	world->busy = true;
-	start();
-	UNTIL(m->libvirt_connected);
+	start_connected();
 	CHECK(region()->lease->record.state == PML_LEASE_ATTACHING);
 	(void)finish(take_back_now("evict", 0, false));
 	UNTIL(world->asked > 0);
@@ -336,8 +334,7 @@ static void check_policy(bool after)
 
 static void adopt(void)
 {
-	start();
-	UNTIL(m->libvirt_connected);
+	start_connected();
 	settle();
 	call(region_bus_adopt, region()->path, "s", "carol");
 }
@@ -367,8 +364,7 @@ static void check_lifted(bool after)
 
 static void restart(void)
 {
-	start();
-	UNTIL(m->libvirt_connected);
+	start_connected();
 	settle();
 	if (region()->lease && region()->lease->record.state == PML_LEASE_DRAINING)
 		CHECK(region()->job);
@@ -379,7 +375,8 @@ static void restart(void)
 static void evict_device(void)
 {
 	lend_first();
-	CHECK(op_evict_device_start(m, "nmem0", 0, _PML_AFTER_FENCE_INVALID, 0, &job, &err) == 0);
+	CHECK(op_evict_device_start(m, "nmem0", 0, _PML_AFTER_FENCE_INVALID, &DRAIN_AS_LEASED, 0,
+		      &job, &err) == 0);
 	CHECK(strcmp(finish(job->id).result, "done") == 0);
 }
 
@@ -389,8 +386,7 @@ static bool killed_after;
 /* A wait of 60 s that survived the crash is an eviction that goes on: hurry it. */
 static void restart_draining(void)
 {
-	start();
-	UNTIL(m->libvirt_connected);
+	start_connected();
 	for (int i = 0; i < 20; i++)
 		CHECK(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);
 	if (check)

@@ -8,7 +8,7 @@
 static WorldEnd evict_device(const char *name)
 {
 	assert_int_equal(
-		op_evict_device_start(m, name, 0, _PML_AFTER_FENCE_INVALID, 0, &job, &err), 0);
+		op_evict_device_start(m, name, 0, _PML_AFTER_FENCE_INVALID, &DRAIN_AS_LEASED, 0, &job, &err), 0);
 	return finish(job->id);
 }
 
@@ -82,13 +82,30 @@ static void test_stuck(void **state)
 	assert_true(world->disabled[0]);
 }
 
+/* What is to be done is on the disk before, and is not done where it cannot be written. */
+static void test_recorded_before(void **state)
+{
+	assert_int_equal(op_evict_start(m, region(), "evict", 0, true, _PML_AFTER_FENCE_INVALID, 0,
+				 &job, &err),
+		0);
+	assert_string_equal(finish(job->id).result, "done");
+	UNTIL(!region()->job);
+	world->ledger_error = EIO;
+	assert_string_equal(evict_device("nmem0").result, "failed");
+	assert_true(!world->disabled[0] && !world->disabled[1]);
+
+	world->ledger_error = 0;
+	assert_string_equal(evict_device("nmem0").result, "done");
+	assert_int_equal(in_history("nmem0", "disabling namespace0.0, namespace0.1"), 1);
+}
+
 static void test_refused(void **state)
 {
 	assert_string_equal(evict_device("nmem7").error, PML_ERROR_NO_SUCH_DEVICE);
 	assert_int_equal(op_evict_device_start(m, "nmem0", 60 * USEC_PER_SEC,
-				 _PML_AFTER_FENCE_INVALID, 0, &job, &err),
+				 _PML_AFTER_FENCE_INVALID, &DRAIN_AS_LEASED, 0, &job, &err),
 		0);
-	refused(op_evict_device_start(m, "nmem0", 0, _PML_AFTER_FENCE_INVALID, 0, NULL, &err),
+	refused(op_evict_device_start(m, "nmem0", 0, _PML_AFTER_FENCE_INVALID, &DRAIN_AS_LEASED, 0, NULL, &err),
 		PML_ERROR_BUSY);
 	UNTIL(region()->lease->record.state == PML_LEASE_DRAINING);
 	/* It is the guest's time until then; what it does with it is shown, and it can be left. */
@@ -105,16 +122,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_safe, setup_lent, teardown),
 		cmocka_unit_test_setup_teardown(test_mounted, setup_lent, teardown),
 		cmocka_unit_test_setup_teardown(test_stuck, setup_lent, teardown),
+		cmocka_unit_test_setup_teardown(test_recorded_before, setup_lent, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup_lent, teardown),
 	};
 
-	int failed;
-
-	world_media_helper(argc, argv);
-	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
-	log_setup(getenv("WORLD_DEBUG") != NULL);
-	world_new();
-	failed = cmocka_run_group_tests_name("ops-device", tests, NULL, NULL);
-	world_end();
-	return failed;
+	return ops_main(argc, argv, tests, ELEMENTSOF(tests));
 }

@@ -5,7 +5,6 @@
 
 #include "ops-fixture.h"
 
-static const DrainPolicy lease_s_own = {_PML_DRAIN_INVALID, _PML_ON_REFUSAL_INVALID, 0};
 #define SHORT_USEC (400 * USEC_PER_MSEC)
 #define LONG_USEC  (60 * USEC_PER_SEC)
 
@@ -417,7 +416,7 @@ static void test_block_is_destroyed_by_request(void **state)
 {
 	assert_int_equal(try_evict(LONG_USEC, false), 0);
 	UNTIL(region()->lease->record.deadline_usec == PML_DEADLINE_INFINITY);
-	assert_int_equal(evict_with(0, &lease_s_own), 0);
+	assert_int_equal(evict_with(0, &DRAIN_AS_LEASED), 0);
 	assert_string_equal(finish(job->id).result, "done");
 	assert_int_equal(world->destroys, 1);
 	assert_false(world_holds(0));
@@ -449,13 +448,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(
 			test_block_is_destroyed_by_request, setup_block, teardown),
 	};
-	int failed;
 
-	world_media_helper(argc, argv);
-	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
-	log_setup(getenv("WORLD_DEBUG") != NULL);
-	world_new();
-	failed = cmocka_run_group_tests_name("ops-drain", tests, NULL, NULL);
-	world_end();
-	return failed;
+	return ops_main(argc, argv, tests, ELEMENTSOF(tests));
 }

@@ -374,15 +374,6 @@ int main(int argc, char **argv)
 		T(test_scrub_of_many),
 		T(test_scrub_goes_on),
 	};
-	int r;
 
-	world_media_helper(argc, argv);
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
-	log_setup(getenv("WORLD_DEBUG") != NULL);
-	world_new();
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	world_end();
-	return r;
+	return ops_main(argc, argv, tests, ELEMENTSOF(tests));
 }

@@ -235,12 +235,5 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_deprived_is_destroyed, begin, teardown),
 	};
 
-	int r;
-
-	world_media_helper(argc, argv);
-	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent", 1);
-	world_new();
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	world_end();
-	return r;
+	return ops_main(argc, argv, tests, ELEMENTSOF(tests));
 }

@@ -40,25 +40,23 @@ static int append(sd_bus_message *m, const char *key, const char *value)
 
 static void read_back(sd_bus_message *m)
 {
-	const char *one = NULL, *two = NULL, *owner = NULL, *on_end = NULL, *after_fence = NULL;
-	const char *drain = NULL, *on_refusal = NULL;
+	const char *one = NULL, *two = NULL, *owner = NULL;
+	BusPolicy given = {};
 	uint64_t deadline;
 	bool offline = false;
 	const BusOption options[] = {
 		{"owner", BUS_OPTION_STRING, &owner},
-		{"on-end", BUS_OPTION_STRING, &on_end},
-		{"after-fence", BUS_OPTION_STRING, &after_fence},
+		{"on-end", BUS_OPTION_STRING, &given.on_end},
 		{"keep-offline", BUS_OPTION_BOOL, &offline},
-		{"drain", BUS_OPTION_STRING, &drain},
-		{"on-refusal", BUS_OPTION_STRING, &on_refusal},
+		BUS_POLICY_EVICT(&given),
 		{"deadline", BUS_OPTION_UINT64, &deadline},
 		{},
 	};
 	sd_bus_error error = SD_BUS_ERROR_NULL;
-	PmlAfterFence fence;
-	PmlOnRefusal refusal;
-	PmlDrain how;
-	PmlOnEnd end;
+	PmlAfterFence fence = _PML_AFTER_FENCE_INVALID;
+	PmlOnRefusal refusal = _PML_ON_REFUSAL_INVALID;
+	PmlDrain how = _PML_DRAIN_INVALID;
+	PmlOnEnd end = _PML_ON_END_INVALID;
 	int r;
 
 	r = sd_bus_message_read(m, "ss", &one, &two);
@@ -75,17 +73,11 @@ static void read_back(sd_bus_message *m)
 	if (r >= 0)
 		FUZZ_CHECK(sd_bus_message_at_end(m, true) > 0);
 	sd_bus_error_free(&error);
-	if (r >= 0 && on_end && bus_parse_on_end(on_end, &end, &error) >= 0)
-		FUZZ_CHECK(pml_on_end_to_string(end));
-	sd_bus_error_free(&error);
-	if (r >= 0 && after_fence && bus_parse_after_fence(after_fence, &fence, &error) >= 0)
-		FUZZ_CHECK(pml_after_fence_to_string(fence));
-	sd_bus_error_free(&error);
-	if (r >= 0 && drain && bus_parse_drain(drain, &how, &error) >= 0)
-		FUZZ_CHECK(pml_drain_to_string(how));
-	sd_bus_error_free(&error);
-	if (r >= 0 && on_refusal && bus_parse_on_refusal(on_refusal, &refusal, &error) >= 0)
-		FUZZ_CHECK(pml_on_refusal_to_string(refusal));
+	if (r >= 0 && bus_parse_policy(&given, &end, &fence, &how, &refusal, &error) >= 0)
+		FUZZ_CHECK((!given.on_end || pml_on_end_to_string(end)) &&
+			   (!given.after_fence || pml_after_fence_to_string(fence)) &&
+			   (!given.drain || pml_drain_to_string(how)) &&
+			   (!given.on_refusal || pml_on_refusal_to_string(refusal)));
 	sd_bus_error_free(&error);
 }
 

@@ -392,6 +392,25 @@ static void test_nd_bus_that_cannot_be_read(void **state)
 	assert_binding(PML_BINDING_DEVICE_DAX, PML_OBSTACLE_NO_IDENTITY);
 }
 
+static unsigned int n_torn;
+
+static void mend_at_the_third(void)
+{
+	if (++n_torn == 3)
+		put(REGION0, "nstype", "5");
+}
+
+/* A look between two of the kernel's steps is none to take a guest's memory for. */
+static void test_nd_bus_that_changes(void **state)
+{
+	drop(REGION0 "/nstype");
+	n_torn = 0;
+	inventory_scan_torn = mend_at_the_third;
+	assert_binding(PML_BINDING_DEVICE_DAX, 0);
+	assert_int_equal(n_torn, 3);
+	inventory_scan_torn = NULL;
+}
+
 static void test_no_interleave_set(void **state)
 {
 	PmlInventory *inv;
@@ -619,6 +638,7 @@ int main(void)
 		test(test_address_from_the_nd_device),
 		test(test_outside_of_its_set),
 		test(test_nd_bus_that_cannot_be_read),
+		test(test_nd_bus_that_changes),
 		test(test_no_interleave_set),
 		test(test_dynamic_devices),
 		test(test_sorted_by_name),
