@@ -226,22 +226,35 @@ static void test_arguments_decide_the_action(void **state)
 		assert_string_equal(h.polkit_action, cases[i].action);
 		assert_int_equal(h.polkit_asked, 1);
 	}
-	/* Both are asked for, one after the other; yes to the first is not yes to the second. */
-	_cleanup_message_ sd_bus_message *reply = NULL;
-	Call both;
+}
 
-	harness_polkit(&h, POLKIT_SILENT);
-	harness_call_async(&h, &both, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0",
-		"vm", 1, "on-end", "s", "scrub");
+/* Yes to the first action of a call, no to the second; call: sent, polkit silent. */
+static void assert_second_is_asked(Call *call, const char *first, const char *second)
+{
 	while (h.n_held == 0)
 		assert_true(sd_event_run(h.event, HARNESS_TIMEOUT_USEC) > 0);
-	assert_string_equal(h.polkit_action, PML_ACTION_LEASE);
+	assert_string_equal(h.polkit_action, first);
 	h.mode = POLKIT_NO;
 	harness_polkit_answer(&h, true);
-	harness_wait(&h, &both.done);
-	assert_string_equal(h.polkit_action, PML_ACTION_SCRUB);
-	assert_error(both.reply, SD_BUS_ERROR_ACCESS_DENIED);
-	sd_bus_message_unref(both.reply);
+	harness_wait(&h, &call->done);
+	assert_string_equal(h.polkit_action, second);
+	assert_error(call->reply, SD_BUS_ERROR_ACCESS_DENIED);
+	sd_bus_message_unref(call->reply);
+}
+
+static void test_two_actions_are_both_asked_for(void **state)
+{
+	Call call;
+
+	harness_polkit(&h, POLKIT_SILENT);
+	harness_call_async(&h, &call, PML_BUS_PATH, PML_IF_MANAGER, "Lease", "ssa{sv}", "dax0.0",
+		"vm", 1, "on-end", "s", "scrub");
+	assert_second_is_asked(&call, PML_ACTION_LEASE, PML_ACTION_SCRUB);
+	/* It disables what nobody has a lease of. */
+	harness_polkit(&h, POLKIT_SILENT);
+	harness_call_async(&h, &call, PML_BUS_PATH, PML_IF_MANAGER, "EvictDevice", "sta{sv}",
+		"nmem0", UINT64_C(0), 0);
+	assert_second_is_asked(&call, PML_ACTION_EVICT, PML_ACTION_MANAGE);
 }
 
 /* The daemon looks with root's eyes: it tells nobody else what it saw there. */
@@ -301,6 +314,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_gone_behind_the_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pending_calls_are_capped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_arguments_decide_the_action, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_two_actions_are_both_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_file_is_disclosed, setup, teardown),
 	};
 

@@ -18,6 +18,7 @@
 #include <umockdev.h>
 
 #include "inventory-internal.h"
+#include "part.h"
 #include "region-internal.h"
 #include "util.h"
 
@@ -426,6 +427,25 @@ static void test_no_interleave_set(void **state)
 	pml_inventory_free(inv);
 }
 
+/* Names are given again: what is disabled is what was looked at, and nothing that is bound. */
+static void test_only_what_was_seen_is_disabled(void **state)
+{
+	PmlPart *part;
+
+	assert_int_equal(pml_part_scan("region0", &part), 0);
+	assert_int_equal(part->n_namespaces, 1);
+	assert_int_equal(pml_part_disable_namespace(&part->namespaces[0]), -EBUSY);
+	part->namespaces[0].size_bytes--;
+	assert_int_equal(pml_part_disable_namespace(&part->namespaces[0]), -ESTALE);
+	part->namespaces[0].size_bytes++;
+	part->namespaces[0].start_bytes++;
+	assert_int_equal(pml_part_disable_namespace(&part->namespaces[0]), -ESTALE);
+	part->namespaces[0].start_bytes--;
+	part->namespaces[0].uuid[0] ^= 1;
+	assert_int_equal(pml_part_disable_namespace(&part->namespaces[0]), -ESTALE);
+	(void)pml_part_free(part);
+}
+
 /*
  * A device of plain memory (hmem, CXL): no namespace. Also a seed without memory, which is no
  * region.
@@ -640,6 +660,7 @@ int main(void)
 		test(test_nd_bus_that_cannot_be_read),
 		test(test_nd_bus_that_changes),
 		test(test_no_interleave_set),
+		test(test_only_what_was_seen_is_disabled),
 		test(test_dynamic_devices),
 		test(test_sorted_by_name),
 		test(test_disabled_namespace),
