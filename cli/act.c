@@ -9,9 +9,9 @@
 
 ExitCode report_outcome(const Options *o, const JobOutcome *outcome)
 {
-	if (strcmp(outcome->result, "done") == 0)
+	if (pml_streq(outcome->result, "done"))
 		return EXIT_DONE;
-	if (strcmp(outcome->result, "cancelled") == 0 && !*outcome->error)
+	if (pml_streq(outcome->result, "cancelled") && !*outcome->error)
 		return report_error(o, PML_ERROR_CANCELLED,
 			*outcome->message ? outcome->message : "It was cancelled.");
 	return report_error(o, outcome->error, outcome->message);
@@ -33,8 +33,7 @@ ExitCode report_started(const Options *o, const char *job_object)
 
 ExitCode follow_started(const Options *o, JobWatch *watch, const char *job_object, JobOutcome *ret)
 {
-	return o->no_wait ? report_started(o, job_object)
-			  : job_watch_wait(watch, job_object, ret);
+	return o->no_wait ? report_started(o, job_object) : job_watch_wait(watch, job_object, ret);
 }
 
 ExitCode follow_job(
@@ -93,6 +92,8 @@ static int lease_message(sd_bus *bus, const Options *o, char *const *args, sd_bu
 		r = sd_bus_message_append(*ret, "{sv}", "deadline", "t", o->deadline_usec);
 	if (r >= 0 && o->persistent)
 		r = sd_bus_message_append(*ret, "{sv}", "persistent", "b", 1);
+	if (r >= 0 && o->restore)
+		r = sd_bus_message_append(*ret, "{sv}", "restore", "b", 1);
 	if (r >= 0)
 		r = append_option(*ret, "consent", o->allow_destroy ? "destroy" : NULL);
 	return r < 0 ? r : sd_bus_message_close_container(*ret);
@@ -281,8 +282,16 @@ ExitCode verb_readmit(sd_bus *bus, const Options *o, char *const *args)
 {
 	_cleanup_outcome_ JobOutcome outcome = {};
 	_cleanup_region_ RegionInfo region = {};
-	ExitCode code = region_job(bus, o, args[0], "Readmit", NULL, &outcome, &region);
+	ExitCode code;
 
+	if (!o->device != !!args[0] || (o->discard && (!o->device || *o->discard))) {
+		fputs("pmemlease: It is `pmemlease readmit REGION`, or `pmemlease readmit --device=DEVICE [--discard=]`.\n",
+			stderr);
+		return EXIT_USAGE;
+	}
+	if (o->device)
+		return readmit_device(bus, o);
+	code = region_job(bus, o, args[0], "Readmit", NULL, &outcome, &region);
 	if (code != EXIT_DONE || o->no_wait)
 		return code;
 	if (o->json)

@@ -43,6 +43,11 @@ ExitCode verb_revoke(sd_bus *bus, const Options *o, char *const *args);
 ExitCode verb_device(sd_bus *bus, const Options *o, char *const *args);
 /* Of everything on o->device. */
 ExitCode evict_device(sd_bus *bus, const Options *o);
+ExitCode load_device(sd_bus *bus, const Options *o, const char *name, DeviceInfo *ret);
+void device_info_clear(DeviceInfo *d);
+
+/* return.c: what is in o->device's place */
+ExitCode readmit_device(sd_bus *bus, const Options *o);
 
 /* Into an open a{sv}: what an eviction may be told of how it is done. */
 int append_evict_options(sd_bus_message *m, const Options *o);

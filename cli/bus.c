@@ -22,6 +22,8 @@ static const struct {
 	{SD_BUS_ERROR_UNKNOWN_OBJECT, EXIT_NOT_FOUND,
 		"It has gone meanwhile; `pmemlease history` says how it ended."},
 	{PML_ERROR_NO_SUCH_DEVICE, EXIT_NOT_FOUND, "`ndctl list -DR` lists DIMMs and regions."},
+	{PML_ERROR_NOT_RESTORED, EXIT_REFUSED,
+		"`pmemlease readmit --device=DEVICE` makes what is missing, where ndctl can, and goes on."},
 	{PML_ERROR_NOT_SAFE, EXIT_REFUSED, "`pmemlease device DEVICE` looks again."},
 	{PML_ERROR_BUSY, EXIT_REFUSED,
 		"`pmemlease jobs` shows what is under way, `pmemlease leases` who has it."},

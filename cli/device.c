@@ -6,7 +6,7 @@
 #include "model.h"
 #include "show.h"
 
-static void device_info_clear(DeviceInfo *d)
+void device_info_clear(DeviceInfo *d)
 {
 	for (size_t i = 0; i < d->n_dimms; i++) {
 		free(d->dimms[i].name);
@@ -89,7 +89,7 @@ static int read_rows(sd_bus_message *m, DeviceInfo *d)
 	return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-static ExitCode load_device(sd_bus *bus, const Options *o, const char *name, DeviceInfo *ret)
+ExitCode load_device(sd_bus *bus, const Options *o, const char *name, DeviceInfo *ret)
 {
 	_cleanup_message_ sd_bus_message *reply = NULL;
 	ExitCode code =

@@ -24,7 +24,7 @@ static const Verb verbs[] = {
 	{"monitor", "", 0, 0, OPT_BYTES, verb_monitor, "what happens from now on, until Ctrl-C"},
 	{"lease", "REGION|--size=SIZE DOMAIN", 1, 2,
 		OPT_CHOOSE | OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_PERSISTENT |
-			OPT_ALLOW_DESTROY | OPT_DRAIN | OPT_DEADLINE | OPT_NO_WAIT,
+			OPT_RESTORE | OPT_ALLOW_DESTROY | OPT_DRAIN | OPT_DEADLINE | OPT_NO_WAIT,
 		verb_lease, "lend a region to a running domain"},
 	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_NO_WAIT | OPT_BYTES, verb_release,
 		"the tenant gives it back"},
@@ -41,7 +41,9 @@ static const Verb verbs[] = {
 	{"adopt", "REGION OWNER", 2, 2, 0, verb_adopt, "say whose data is on it"},
 	{"scrub", "REGION", 1, 1, OPT_DISCARD | OPT_NO_WAIT | OPT_BYTES, verb_scrub,
 		"destroy an owner's data, and read back"},
-	{"readmit", "REGION", 1, 1, OPT_NO_WAIT, verb_readmit, "bring back what was kept offline"},
+	{"readmit", "REGION|--device=DEVICE", 0, 1,
+		OPT_NO_WAIT | OPT_BYTES | OPT_DEVICE | OPT_DISCARD, verb_readmit,
+		"bring back what was kept offline"},
 	{"lift-quarantine", "REGION", 1, 1, OPT_REASON, verb_lift_quarantine,
 		"an operator's word that it is safe"},
 	{"doctor", "", 0, 0, 0, verb_doctor, "what this host can and cannot guarantee",
@@ -57,6 +59,7 @@ enum {
 	ARG_DEADLINE,
 	ARG_KEEP_OFFLINE,
 	ARG_PERSISTENT,
+	ARG_RESTORE,
 	ARG_DISCARD,
 	ARG_REASON,
 	ARG_JSON,
@@ -82,6 +85,7 @@ static const struct option long_options[] = {
 	{"drain", required_argument, NULL, ARG_DRAIN},
 	{"on-refusal", required_argument, NULL, ARG_ON_REFUSAL},
 	{"persistent", no_argument, NULL, ARG_PERSISTENT},
+	{"restore", no_argument, NULL, ARG_RESTORE},
 	{"keep-offline", no_argument, NULL, ARG_KEEP_OFFLINE},
 	{"allow-destroy", no_argument, NULL, ARG_ALLOW_DESTROY},
 	{"size", required_argument, NULL, ARG_SIZE},
@@ -113,6 +117,7 @@ static const struct {
 	{OPT_DEADLINE, "--deadline"},
 	{OPT_KEEP_OFFLINE, "--keep-offline"},
 	{OPT_PERSISTENT, "--persistent"},
+	{OPT_RESTORE, "--restore"},
 	{OPT_ALLOW_DESTROY, "--allow-destroy"},
 	{OPT_DRAIN, "--drain or --on-refusal"},
 	{OPT_CHOOSE, "--size, --node or --kind"},
@@ -146,6 +151,7 @@ static void help(void)
 	     "  --after-fence=keep|pause|destroy\n"
 	     "                           lease, evict: what becomes of a guest that did not let go\n"
 	     "  --persistent             lease: the next start of the domain has it, too\n"
+	     "  --restore                lease: made again when its memory leaves the host and comes back\n"
 	     "  --allow-destroy          lease: taking it back may destroy the domain; a block device\n"
 	     "                           wants that\n"
 	     "  --deadline=SPAN          lease, evict, release: how long the guest has: 0, 500ms, 5s,\n"
@@ -154,9 +160,11 @@ static void help(void)
 	     "                           wait without asking (ask)\n"
 	     "  --on-refusal=force|keep  lease, evict: what becomes of a guest that says no (force)\n"
 	     "  --device=DEVICE          evict: everything on a DIMM (nmem0), an interleave set (region0)\n"
-	     "                           or a node (node1), kept offline, until it is safe to remove\n"
+	     "                           or a node (node1), kept offline, until it is safe to remove;\n"
+	     "                           readmit: what is in its place is laid out and lent as it was\n"
 	     "  --keep-offline           evict: leave it unbound until readmit\n"
-	     "  --discard=OWNER          scrub: whose data is destroyed\n"
+	     "  --discard=OWNER          scrub: whose data is destroyed; readmit --device: --discard= overwrites\n"
+	     "                           what a new medium has on it\n"
 	     "  --reason=TEXT            lift-quarantine: why it is safe; recorded\n"
 	     "  -n, --lines=N            history: at most so many rows (20)\n"
 	     "  --no-wait                print the job, and leave\n"
@@ -272,6 +280,10 @@ static int parse_option(Options *o, int c)
 	case ARG_PERSISTENT:
 		o->persistent = true;
 		o->given |= OPT_PERSISTENT;
+		return 0;
+	case ARG_RESTORE:
+		o->restore = true;
+		o->given |= OPT_RESTORE;
 		return 0;
 	case ARG_KEEP_OFFLINE:
 		o->keep_offline = true;

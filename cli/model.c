@@ -134,7 +134,7 @@ static char **policy_word(LeaseInfo *l, const char *key)
 static int read_policy(sd_bus_message *m, LeaseInfo *l)
 {
 	const char *key, *value;
-	int r;
+	int r, restore = 0;
 
 	r = sd_bus_message_enter_container(m, 'v', "a{sv}");
 	if (r < 0)
@@ -150,6 +150,9 @@ static int read_policy(sd_bus_message *m, LeaseInfo *l)
 				r = set_string(policy_word(l, key), value);
 		} else if (strcmp(key, "deadline") == 0) {
 			r = sd_bus_message_read(m, "v", "t", &l->grace_usec);
+		} else if (strcmp(key, "restore") == 0) {
+			r = sd_bus_message_read(m, "v", "b", &restore);
+			l->restore = restore;
 		} else {
 			r = sd_bus_message_skip(m, "v");
 		}

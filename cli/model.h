@@ -28,6 +28,7 @@ typedef struct LeaseInfo {
 	char *object, *region_object;
 	char *id, *region_id, *region_name, *domain, *domain_name, *owner, *alias, *model, *state;
 	char *on_end, *after_fence, *drain, *on_refusal;
+	bool restore;
 	uint64_t grace_usec; /* of its policy; PML_DEADLINE_DEFAULT, PML_DEADLINE_INFINITY */
 	char **warnings;
 	uint64_t deadline_usec, since_usec;

@@ -39,6 +39,7 @@ typedef enum OptionBit {
 	OPT_CHOOSE = 1 << 12, /* --size, --node, --kind */
 	OPT_DRAIN = 1 << 13,  /* --drain, --on-refusal */
 	OPT_DEVICE = 1 << 14,
+	OPT_RESTORE = 1 << 15,
 } OptionBit;
 
 typedef struct Options {
@@ -49,6 +50,7 @@ typedef struct Options {
 	bool no_ask_password;
 	bool keep_offline;
 	bool persistent;
+	bool restore;
 	bool allow_destroy;
 	const char *host;
 	const char *owner;

@@ -143,22 +143,69 @@ int show_device(FILE *f, const Options *o, const DeviceInfo *d)
 	return 0;
 }
 
-int show_device_evicted(FILE *f, const Options *o, const DeviceInfo *d, const JobOutcome *job)
+static struct json_object *outcome_to_json(const DeviceInfo *d, const JobOutcome *job)
 {
-	struct json_object *doc;
-	char span[FORMAT_MAX];
+	struct json_object *doc = json_object_new_object();
 
-	if (!o->json) {
-		if (strcmp(job->result, "done") == 0)
-			say(f, "Evicted %s in %s.\n", d->name,
-				format_span(span, job->elapsed_usec));
-		return show(f, o, d);
-	}
-	doc = json_object_new_object();
-	if (strcmp(job->result, "done") != 0)
+	/* also of a job that is done, with something left to be told */
+	if (*job->error)
 		json_object_object_add(doc, "error", error_to_json(job->error, job->message));
 	json_object_object_add(doc, "job", job_outcome_to_json(job));
 	json_object_object_add(doc, "device", device_to_json(d));
-	json_print(f, doc);
-	return 0;
+	return doc;
+}
+
+int show_device_evicted(FILE *f, const Options *o, const DeviceInfo *d, const JobOutcome *job)
+{
+	char span[FORMAT_MAX];
+
+	if (o->json) {
+		json_print(f, outcome_to_json(d, job));
+		return 0;
+	}
+	if (strcmp(job->result, "done") == 0)
+		say(f, "Evicted %s in %s.\n", d->name, format_span(span, job->elapsed_usec));
+	return show(f, o, d);
+}
+
+static int show_what_is_back(FILE *f, const Options *o, const DeviceInfo *d)
+{
+	static const Column columns[] = {
+		{.name = "NAMESPACE"},
+		{.name = "MODE"},
+		{.name = "DEVICE"},
+		{.name = "SIZE", .right = true},
+		{.name = "CONTENT"},
+		{.name = "OWNER", .may_shrink = true},
+		{.name = "LEASE", .may_shrink = true},
+	};
+	_cleanup_table_ Table *t = NULL;
+	int r = table_new(o, f, columns, ELEMENTSOF(columns), &t);
+
+	for (size_t i = 0; i < d->n_rows && r == 0; i++) {
+		const DeviceRow *row = &d->rows[i];
+		char size[FORMAT_MAX];
+
+		r = table_add(t,
+			(const char *const[]){row->name, row->mode, row->device,
+				format_size(size, row->size_bytes, o->bytes), row->content,
+				row->owner, row->lease},
+			false);
+	}
+	return r < 0 ? r : table_print(t);
+}
+
+int show_device_readmitted(FILE *f, const Options *o, const DeviceInfo *d, const JobOutcome *job)
+{
+	char span[FORMAT_MAX];
+
+	if (o->json) {
+		json_print(f, outcome_to_json(d, job));
+		return 0;
+	}
+	if (strcmp(job->result, "done") == 0)
+		say(f, "Readmitted %s in %s.\n", d->name, format_span(span, job->elapsed_usec));
+	if (strcmp(job->result, "done") == 0 && *job->message)
+		say(f, "Note: %s\n", job->message);
+	return show_what_is_back(f, o, d);
 }

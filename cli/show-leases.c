@@ -26,6 +26,7 @@ struct json_object *lease_to_json(const LeaseInfo *l)
 		json_object_object_add(policy, "deadline_usec", NULL);
 	else
 		json_add_u64(policy, "deadline_usec", l->grace_usec);
+	json_object_object_add(policy, "restore", json_object_new_boolean(l->restore));
 	json_object_object_add(j, "policy", policy);
 	json_add_u64(j, "deadline_usec", l->deadline_usec);
 	json_add_u64(j, "since_usec", l->since_usec);

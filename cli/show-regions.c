@@ -109,7 +109,8 @@ static void show_region_lease(FILE *f, const LeaseInfo *l)
 	line(f, "Lease id", l->id);
 	line(f, "Since", format_time(since, l->since_usec));
 	line(f, "Device", l->alias);
-	say(f, "%14s: on end %s, after a fence %s\n", "Policy", l->on_end, l->after_fence);
+	say(f, "%14s: on end %s, after a fence %s%s\n", "Policy", l->on_end, l->after_fence,
+		l->restore ? ", made again when its memory comes back" : "");
 	if (l->grace_usec == PML_DEADLINE_INFINITY)
 		(void)snprintf(grace, sizeof(grace), ", without a deadline");
 	else if (l->grace_usec != PML_DEADLINE_DEFAULT)

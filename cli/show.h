@@ -25,6 +25,7 @@ int show_status(FILE *f, const Options *o, const ManagerInfo *m, const RegionLis
 int show_device(FILE *f, const Options *o, const DeviceInfo *d);
 /* The same after everything on it was taken back, or was not. */
 int show_device_evicted(FILE *f, const Options *o, const DeviceInfo *d, const JobOutcome *job);
+int show_device_readmitted(FILE *f, const Options *o, const DeviceInfo *d, const JobOutcome *job);
 
 struct json_object *region_to_json(const RegionInfo *r);
 struct json_object *lease_to_json(const LeaseInfo *l);

@@ -13,7 +13,7 @@
 /* A person needs time to type a password. */
 #define POLKIT_INTERACTIVE_USEC (120 * USEC_PER_SEC)
 #define POLKIT_USEC		(25 * USEC_PER_SEC)
-#define ACTIONS_MAX		2
+#define ACTIONS_MAX		3
 
 /* In the place of an action: nobody is asked, and nobody but root may. */
 #define ROOT_ONLY "root"
@@ -49,6 +49,7 @@ static int lease_actions(Manager *m, sd_bus_message *call, Actions *ret);
 static int policy_actions(Manager *m, sd_bus_message *call, Actions *ret);
 static int job_actions(Manager *m, sd_bus_message *call, Actions *ret);
 static int device_actions(Manager *m, sd_bus_message *call, Actions *ret);
+static int return_actions(Manager *m, sd_bus_message *call, Actions *ret);
 
 static const Entry entries[] = {
 	{PML_IF_MANAGER, "Lease", PML_ACTION_LEASE, false, manager_bus_lease, lease_actions},
@@ -58,6 +59,10 @@ static const Entry entries[] = {
 		device_actions},
 	{PML_IF_MANAGER, "DescribeDevice", PML_ACTION_INSPECT, false, manager_bus_describe_device,
 		NULL},
+	{PML_IF_MANAGER, "DescribeLayout", PML_ACTION_INSPECT, false, manager_bus_describe_layout,
+		NULL},
+	{PML_IF_MANAGER, "ReadmitDevice", PML_ACTION_READMIT, false, manager_bus_readmit_device,
+		return_actions},
 	{PML_IF_MANAGER, "GetRegion", NULL, false, manager_bus_get_region, NULL},
 	{PML_IF_MANAGER, "GetLease", NULL, false, manager_bus_get_lease, NULL},
 	{PML_IF_MANAGER, "ListRegions", NULL, true, manager_bus_list_regions, NULL},
@@ -167,6 +172,25 @@ static int device_actions(Manager *m, sd_bus_message *call, Actions *ret)
 	return 0;
 }
 
+/* Leases are made of it that others had asked for; and what is on another medium may be
+ * overwritten.
+ */
+static int return_actions(Manager *m, sd_bus_message *call, Actions *ret)
+{
+	const char *scrub = NULL;
+	int r = sd_bus_message_skip(call, "s");
+
+	if (r >= 0)
+		r = options_peek(call, "scrub", &scrub);
+	if (r < 0)
+		return r;
+	ret->list[ret->n++] = PML_ACTION_READMIT;
+	ret->list[ret->n++] = PML_ACTION_MANAGE;
+	if (scrub)
+		ret->list[ret->n++] = PML_ACTION_SCRUB;
+	return 0;
+}
+
 /* Who may begin it may stop it. */
 static int job_actions(Manager *m, sd_bus_message *call, Actions *ret)
 {
@@ -178,6 +202,8 @@ static int job_actions(Manager *m, sd_bus_message *call, Actions *ret)
 		{"release", PML_ACTION_RELEASE},
 		{"scrub", PML_ACTION_SCRUB},
 		{"readmit", PML_ACTION_READMIT},
+		{"readmit-device", PML_ACTION_READMIT},
+		{"evict-device", PML_ACTION_EVICT},
 	};
 	const Job *job = bus_job_of(m, sd_bus_message_get_path(call));
 	const char *action = PML_ACTION_MANAGE;

@@ -59,7 +59,8 @@ typedef struct BusOption {
  * NULL key. */
 int bus_read_options(sd_bus_message *call, const BusOption *options, sd_bus_error *error);
 
-/* The options by which a lease's policy is given; strings of the message's, NULL where not given. */
+/* The options by which a lease's policy is given; strings of the message's, NULL where not given.
+ */
 typedef struct BusPolicy {
 	const char *on_end, *after_fence, *drain, *on_refusal;
 } BusPolicy;
@@ -140,6 +141,9 @@ int manager_bus_grant(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_err
 int manager_bus_evict_device(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_describe_device(
 	Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
+int manager_bus_describe_layout(
+	Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
+int manager_bus_readmit_device(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_reload(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int manager_bus_add_block_device(
 	Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);

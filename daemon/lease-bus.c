@@ -12,12 +12,12 @@
 
 static int append_policy(sd_bus_message *reply, const Lease *l)
 {
-	return sd_bus_message_append(reply, "a{sv}", 5, "on-end", "s",
+	return sd_bus_message_append(reply, "a{sv}", 6, "on-end", "s",
 		pml_on_end_to_string(l->record.on_end), "after-fence", "s",
 		pml_after_fence_to_string(l->record.after_fence), "drain", "s",
 		pml_drain_to_string(l->record.drain), "on-refusal", "s",
 		pml_on_refusal_to_string(l->record.on_refusal), "deadline", "t",
-		l->record.grace_usec);
+		l->record.grace_usec, "restore", "b", (int)l->record.restore);
 }
 
 /* The proof itself names processes, and is not for everybody: Region.GetProof has it. */
@@ -197,10 +197,12 @@ int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 {
 	BusPolicy given = {};
 	uint64_t grace_usec;
+	bool restore;
 	const BusOption options[] = {
 		{"on-end", BUS_OPTION_STRING, &given.on_end},
 		BUS_POLICY_EVICT(&given),
 		{"deadline", BUS_OPTION_UINT64, &grace_usec},
+		{"restore", BUS_OPTION_BOOL, &restore},
 		{},
 	};
 	Lease *l = find(m, call, error);
@@ -214,16 +216,18 @@ int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_
 		return -ENOENT;
 	rec = l->record;
 	grace_usec = rec.grace_usec;
+	restore = rec.restore;
 	r = bus_read_options(call, options, error);
 	if (r >= 0)
-		r = bus_parse_policy(&given, &rec.on_end, &rec.after_fence, &rec.drain,
-			&rec.on_refusal, error);
+		r = bus_parse_policy(
+			&given, &rec.on_end, &rec.after_fence, &rec.drain, &rec.on_refusal, error);
 	if (r < 0)
 		return r;
 	r = op_deadline_check(m, grace_usec, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);
 	rec.grace_usec = grace_usec;
+	rec.restore = restore;
 	if (region_is_block(l->region) && rec.after_fence != PML_AFTER_FENCE_DESTROY)
 		return bus_error(error, PML_ERROR_NO_FENCE,
 			"A block device is taken back by destroying its domain, and in no other way.");

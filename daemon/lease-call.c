@@ -14,7 +14,7 @@
 typedef struct LeaseOptions {
 	const char *owner, *consent, *kind;
 	BusPolicy given;
-	bool persistent;
+	bool persistent, restore;
 	int32_t node;
 	/* As read from the strings. */
 	PmlOnEnd on_end_policy;
@@ -68,6 +68,7 @@ static int options_read(
 	};
 	const BusOption options[] = {
 		{"persistent", BUS_OPTION_BOOL, &o.persistent},
+		{"restore", BUS_OPTION_BOOL, &o.restore},
 		{"owner", BUS_OPTION_STRING, &o.owner},
 		{"on-end", BUS_OPTION_STRING, &o.given.on_end},
 		BUS_POLICY_EVICT(&o.given),
@@ -119,6 +120,8 @@ static int lease_begin(Manager *m, sd_bus_message *call, uint32_t uid, Region *r
 	op_lease_drain(job, &o->drain_policy);
 	if (o->persistent)
 		op_lease_persist(job);
+	if (o->restore)
+		op_lease_restore(job);
 	return sd_bus_reply_method_return(call, "oo", lease->path, job->path);
 }
 

@@ -169,10 +169,10 @@ int lease_check_run(void *userdata)
 			continue;
 		}
 		d->mapped = true;
-		d->panics = pml_region_can_revoke(d->host) &&
-			    (d->manager->recovers ? d->manager->recovers
-						  : machine_check_recovers_pid)(h->pid,
-				    h->start_ticks) == 0;
+		d->panics =
+			pml_region_can_revoke(d->host) &&
+			(d->manager->recovers ? d->manager->recovers : machine_check_recovers_pid)(
+				h->pid, h->start_ticks) == 0;
 		if (d->checked_active)
 			continue;
 		d->rec.vmm_pid = h->pid;

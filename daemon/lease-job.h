@@ -13,9 +13,9 @@ typedef struct LeaseData {
 	Region *region; /* also after an eviction took the job's place */
 	bool replaced;	/* an eviction has the region: what comes back late is only cleaned up */
 	char *replaced_why;
-	bool orphan;	/* … and could not be started */
-	Job *evict;	/* waits for the write that was running */
-	bool attaching; /* libvirt has been asked and has not answered */
+	bool orphan;	     /* … and could not be started */
+	Job *evict;	     /* waits for the write that was running */
+	bool attaching;	     /* libvirt has been asked and has not answered */
 	bool checked_active; /* after a restart: an active lease, looked at again */
 	sd_event_source *timer;
 	uint64_t retry_usec;

@@ -62,6 +62,7 @@ struct Region {
 	Watch *watches;
 	char *intruder;	  /* who holds it behind our back, for people; or NULL */
 	bool was_offline; /* was proved or seen unbound while it was kept offline */
+	bool is_awaited;  /* its device is being enabled by our own doing: op-readmit-device.c */
 	bool look;	  /* its turn to be looked at: behind.c */
 	char *held_by; /* what the newest proof of an eviction said of those that are left; or NULL
 			*/
@@ -157,9 +158,10 @@ struct Manager {
 	 * withdraw_nodes(). */
 	int (*withdraw)(const PmlRegion *host, const PmlProof *proof);
 	/* Replaced by tests: the parts of the host (part.h); NULL: pml_part_scan(),
-	 * pml_part_disable_namespace(). */
+	 * pml_part_disable_namespace(), pml_part_enable_namespace(). */
 	int (*scan_part)(const char *name, PmlPart **ret);
 	int (*disable_namespace)(const PmlPartNamespace *seen);
+	int (*enable_namespace)(const PmlPartNamespace *seen);
 	Virt *virt;
 	PmlLedger *ledger;	      /* EXEC_LEDGER's, once started */
 	uint64_t ledger_checked_usec; /* CLOCK_REALTIME: when every row was checked */

@@ -10,6 +10,8 @@
 #include <inttypes.h>
 
 #include "log.h"
+#include "children.h"
+#include "layout.h"
 #include "ops-internal.h"
 #include "part-rows.h"
 #include "util.h"
@@ -21,14 +23,14 @@ typedef struct DeviceData {
 	uint64_t deadline_usec; /* CLOCK_BOOTTIME, or one of PML_DEADLINE_… */
 	PmlAfterFence after_fence;
 	DrainPolicy how;
-	char **waiting; /* ids of regions that are still to be begun with */
-	size_t n_waiting, n_children, n_ended;
-	double moved; /* the sum of what the children that run have done, 0..1 each */
+	Children children;
 
 	/* --- read and written by the steps' run --- */
 	int (*scan)(const char *name, PmlPart **ret);
 	int (*disable)(const PmlPartNamespace *seen);
 	PmlPart *part;
+	Layout layout;
+	char *key;			    /* of the layout */
 	const PmlPartNamespace **disabling; /* of part */
 	size_t n_disabling;
 } DeviceData;
@@ -38,10 +40,10 @@ static void device_data_free(void *data)
 	DeviceData *d = data;
 
 	ledger_change_clear(&d->change);
+	layout_clear(&d->layout);
+	free(d->key);
 	(void)pml_part_free(d->part);
-	while (d->n_waiting > 0)
-		free(d->waiting[--d->n_waiting]);
-	free(d->waiting);
+	children_clear(&d->children);
 	free(d->disabling);
 	free(d->name);
 	free(d);
@@ -57,33 +59,60 @@ static int look_run(void *data)
 
 static JobNext look_done(Job *job, int r)
 {
-	const DeviceData *d = job->data;
+	return op_part_looked(job, ((const DeviceData *)job->data)->name, r);
+}
 
-	if (r == -ENODEV || r == -EINVAL) {
-		job_set_error(job, PML_ERROR_NO_SUCH_DEVICE,
-			"This host has no %s. Name a DIMM (nmem0), an interleave set (region0) or a node (node1), as `ndctl "
-			"list -DR` and `numactl -H` show them.",
-			d->name);
-		return JOB_FAIL;
+/* --- how it is laid out, for its return --- */
+
+static JobNext layout_prepare(Job *job)
+{
+	DeviceData *d = job->data;
+	PmlTxn *txn = op_txn_new_job(job, false);
+	int r = txn ? layout_of(job->manager, d->part, &d->layout) : -ENOMEM;
+
+	d->key = layout_key(d->part);
+	if (r < 0 || !d->key) {
+		(void)pml_txn_free(txn);
+		return op_fail(job, r < 0 ? r : -ENOMEM, "record how the device is laid out");
 	}
-	return r < 0 ? op_fail(job, r, "look at the device") : JOB_NEXT;
+	ledger_change_init(&d->change, job->manager, txn);
+	return JOB_NEXT;
+}
+
+/* Asked again, when half of it is disabled: what was read before still holds. */
+static int take_over_recorded(DeviceData *d)
+{
+	_cleanup_free_ char *json = NULL;
+	Layout before;
+	int r;
+
+	r = pml_ledger_layout(d->manager->ledger, d->key, &json);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = layout_parse(json, &before);
+	if (r < 0)
+		return r;
+	r = layout_take_over(&d->layout, &before);
+	layout_clear(&before);
+	return r;
+}
+
+static int layout_run(void *data)
+{
+	_cleanup_free_ char *json = NULL;
+	DeviceData *d = data;
+	int r;
+
+	r = take_over_recorded(d);
+	if (r < 0)
+		return r;
+	json = layout_format(&d->layout);
+	r = json ? pml_txn_layout(d->change.txn, d->key, json) : -ENOMEM;
+	return r < 0 ? r : ledger_change_run(&d->change);
 }
 
 /* --- evict --- */
-
-static int add_waiting(DeviceData *d, const char *id)
-{
-	char **l = reallocarray(d->waiting, d->n_waiting + 1, sizeof(*l));
-
-	if (!l)
-		return -ENOMEM;
-	d->waiting = l;
-	l[d->n_waiting] = strdup(id);
-	if (!l[d->n_waiting])
-		return -ENOMEM;
-	d->n_waiting++;
-	return 0;
-}
 
 /* Not where an eviction has nothing more to do. */
 static bool is_to_be_evicted(const Region *r)
@@ -109,22 +138,9 @@ static int list_waiting(Job *job)
 		return r;
 	for (size_t i = 0; i < n && r >= 0; i++)
 		if (rows[i].region && is_to_be_evicted(rows[i].region))
-			r = add_waiting(d, rows[i].region->id);
+			r = children_add(&d->children, rows[i].region->id);
 	part_rows_free(rows, n);
 	return r;
-}
-
-static void show_progress(Job *job)
-{
-	const DeviceData *d = job->data;
-	size_t all = d->n_children + d->n_waiting;
-	char phase[sizeof(job->phase)];
-
-	if (all == 0)
-		return;
-	(void)snprintf(phase, sizeof(phase), "%zu of %zu regions taken back", d->n_ended, all);
-	/* What comes behind it is short. */
-	job_set_progress(job, phase, 0.9 * ((double)d->n_ended + d->moved) / (double)all);
 }
 
 static bool is_word(uint64_t deadline_usec)
@@ -141,35 +157,14 @@ static uint64_t left_of(uint64_t deadline_usec)
 	return deadline_usec > now ? deadline_usec - now : 0;
 }
 
-/* A refusal is no failure: what is in the way is told at the end, with everything else. */
-static void begin_waiting(Job *job)
+static int begin_one(Job *job, Region *region, Job **ret, OpError *err)
 {
 	DeviceData *d = job->data;
-	uint64_t left = left_of(d->deadline_usec);
 
-	while (d->n_waiting > 0) {
-		char *id = d->waiting[d->n_waiting - 1];
-		Job *child = NULL;
-		OpError err = {};
-		Region *region;
-		int r = manager_find_region(job->manager, id, &region);
-
-		if (r >= 0 && is_to_be_evicted(region))
-			r = op_evict_start_with(job->manager, region, "evict", left, true,
-				d->after_fence, &d->how, job->uid, &child, &err);
-		/* As soon as one of ours has ended. */
-		if (r > 0 && strcmp(err.error, PML_ERROR_LIMIT) == 0 && d->n_children > d->n_ended)
-			return;
-		if (r > 0)
-			log_notice(
-				"Job %" PRIu64 " (%s): %s", job->id, job->kind->name, err.message);
-		if (child && !child->parent) {
-			child->parent = job;
-			d->n_children++;
-		}
-		free(id);
-		d->n_waiting--;
-	}
+	return is_to_be_evicted(region) ? op_evict_start_with(job->manager, region, "evict",
+						  left_of(d->deadline_usec), true, d->after_fence,
+						  &d->how, job->uid, ret, err)
+					: 0;
 }
 
 static JobNext evict_prepare(Job *job)
@@ -177,37 +172,15 @@ static JobNext evict_prepare(Job *job)
 	DeviceData *d = job->data;
 	int r;
 
+	/* What comes behind it is short. */
+	d->children = (Children){.begin = begin_one, .what = "taken back", .to = 0.9};
 	r = list_waiting(job);
-	if (r < 0)
-		return op_fail(job, r, "list the regions");
-	begin_waiting(job);
-	show_progress(job);
-	return d->n_children > 0 ? JOB_WAIT : JOB_NEXT;
-}
-
-static double sum_of_children(const Job *job)
-{
-	double sum = 0;
-
-	for (const Job *j = job->manager->jobs; j; j = j->next)
-		if (j->parent == job)
-			sum += j->progress;
-	return sum;
+	return r < 0 ? op_fail(job, r, "list the regions") : children_begin(&d->children, job);
 }
 
 static void device_child(Job *job, Job *child, bool ended)
 {
-	DeviceData *d = job->data;
-
-	d->moved = sum_of_children(job);
-	if (ended) {
-		d->n_ended++;
-		if (!job->cancelled)
-			begin_waiting(job);
-	}
-	show_progress(job);
-	if (d->n_ended == d->n_children)
-		job_resume(job);
+	children_moved(&((DeviceData *)job->data)->children, job, ended);
 }
 
 static JobNext evict_done(Job *job, int r)
@@ -219,17 +192,10 @@ static JobNext evict_done(Job *job, int r)
 	return JOB_FAIL;
 }
 
-static void on_scanned(void *data, int r)
-{
-	job_resume(data);
-}
-
 /* What an eviction has unbound is seen to be so by a scan. */
 static JobNext scan_prepare(Job *job)
 {
-	int r = manager_rescan(job->manager, on_scanned, job);
-
-	return r < 0 ? op_fail(job, r, "scan the host") : JOB_WAIT;
+	return op_rescan(job);
 }
 
 /* --- disable --- */
@@ -249,6 +215,18 @@ static bool may_be_disabled(const PartRow *row)
 	return pml_region_kind(r->host) == PML_KIND_BDEV || r->presence == PML_PRESENCE_OFFLINE;
 }
 
+static int add_disabling(DeviceData *d, const PmlPartNamespace *ns)
+{
+	const PmlPartNamespace **list =
+		reallocarray(d->disabling, d->n_disabling + 1, sizeof(PmlPartNamespace *));
+
+	if (!list)
+		return -ENOMEM;
+	d->disabling = list;
+	list[d->n_disabling++] = ns;
+	return 0;
+}
+
 static int list_disabling(Job *job)
 {
 	DeviceData *d = job->data;
@@ -259,12 +237,11 @@ static int list_disabling(Job *job)
 	r = part_rows(job->manager, d->part, &rows, &n);
 	if (r < 0)
 		return r;
-	d->disabling = calloc(n + 1, sizeof(*d->disabling));
-	for (size_t i = 0; i < n && d->disabling; i++)
+	for (size_t i = 0; i < n && r >= 0; i++)
 		if (may_be_disabled(&rows[i]))
-			d->disabling[d->n_disabling++] = rows[i].ns;
+			r = add_disabling(d, rows[i].ns);
 	part_rows_free(rows, n);
-	return d->disabling ? 0 : -ENOMEM;
+	return r;
 }
 
 static char *disabling_text(const DeviceData *d)
@@ -410,6 +387,11 @@ static int device_cancel(Job *job)
 
 static const JobStep device_steps[] = {
 	{.name = "look", .where = EXEC_WORK, .run = look_run, .done = look_done},
+	{.name = "layout",
+		.prepare = layout_prepare,
+		.where = EXEC_LEDGER,
+		.run = layout_run,
+		.done = record_done},
 	{.name = "evict", .prepare = evict_prepare, .done = evict_done},
 	{.name = "scan", .prepare = scan_prepare},
 	{.name = "record",

@@ -51,8 +51,11 @@ static JobNext unbind_done(Job *job, int r)
 		return r < 0 ? op_fail(job, r, "look at what was bound") : JOB_DONE;
 	if (!d->quarantine) {
 		log_full(LOG_NOTICE, &(LogFields){.region = region->id},
-			"Region %s is kept offline, and was bound when the host or the daemon started: %s.",
-			region_label(region), r < 0 ? strerror(-r) : "it was unbound again");
+			"Region %s is kept offline, and was bound when %s: %s.",
+			region_label(region),
+			region->is_awaited ? "its namespace was enabled"
+					   : "the host or the daemon started",
+			r < 0 ? strerror(-r) : "it was unbound again");
 		return r < 0 ? op_fail(job, r, "unbind what is kept offline") : JOB_DONE;
 	}
 	(void)snprintf(reason, sizeof(reason),
@@ -127,6 +130,6 @@ int guard_start(Region *region)
 		return -ENOMEM;
 	d->host = pml_region_ref(region->host);
 	d->dax = region->manager->dax;
-	d->quarantine = region->was_offline;
+	d->quarantine = region->was_offline && !region->is_awaited;
 	return job_start(region->manager, &op_guard_kind, region, NULL, 0, d, NULL);
 }

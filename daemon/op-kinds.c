@@ -12,6 +12,7 @@ const JobKind *const job_kinds[] = {
 	&op_settle_kind,
 	&op_readmit_kind,
 	&op_evict_device_kind,
+	&op_readmit_device_kind,
 	&op_scrub_kind,
 	&op_recover_kind,
 	&op_guard_kind,

@@ -88,6 +88,14 @@ void op_lease_drain(Job *job, const DrainPolicy *policy)
 	job->lease->record = d->rec;
 }
 
+void op_lease_restore(Job *job)
+{
+	LeaseData *d = job->data;
+
+	d->rec.restore = true;
+	job->lease->record = d->rec;
+}
+
 void op_lease_persist(Job *job)
 {
 	((LeaseData *)job->data)->persistent = true;

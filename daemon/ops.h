@@ -28,6 +28,9 @@ typedef struct DrainPolicy {
 void op_lease_drain(Job *job, const DrainPolicy *policy);
 /* Is it a span that may be asked for: 0, or 1 with the error. */
 int op_deadline_check(const Manager *m, uint64_t deadline_usec, OpError *err);
+/* Before the loop turns: the lease that this job makes is wanted again when its memory has left the
+ * host and comes back. */
+void op_lease_restore(Job *job);
 /* Before the loop turns: the lease that this job makes is to be in the domain's definition, too. */
 void op_lease_persist(Job *job);
 /* At the daemon's end. busy: calls still run in threads, and keep what they were given. */
@@ -59,6 +62,14 @@ int op_evict_start_with(Manager *m, Region *region, const char *kind, uint64_t d
 int op_evict_device_start(Manager *m, const char *name, uint64_t deadline_usec,
 	PmlAfterFence after_fence, const DrainPolicy *how, uint32_t uid, Job **ret_job,
 	OpError *err);
+/*
+ * What op_evict_device_start() took away, or what is in its place now: its namespaces are enabled,
+ * its regions readmitted, and the leases made again that asked for that. What was made anew is
+ * foreign, whoever had the bytes there before; scrub: and overwritten. Where something is missing
+ * of how it was laid out, the rest is done, and the error names it.
+ */
+int op_readmit_device_start(
+	Manager *m, const char *name, bool scrub, uint32_t uid, Job **ret_job, OpError *err);
 int op_scrub_start(Manager *m, Region *region, const char *discard_owner, uint32_t uid,
 	Job **ret_job, OpError *err);
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err);
@@ -109,6 +120,8 @@ extern const JobKind op_grant_kind;
 extern const JobKind op_evict_kind;
 extern const JobKind op_release_kind;
 extern const JobKind op_evict_device_kind;
+extern const JobKind op_readmit_device_kind;
+extern const JobKind op_guard_kind;
 extern const JobKind op_settle_kind;
 extern const JobKind op_scrub_kind;
 extern const JobKind op_readmit_kind;

@@ -96,9 +96,10 @@ static int add_row(PartRow **rows, size_t *n, const PmlPartNamespace *ns, Region
 	*row = (PartRow){.ns = ns, .region = region};
 	if (region)
 		r = region_in_the_way(region, &row->in_the_way);
-	if (r >= 0 && !row->in_the_way)
-		r = ns ? namespace_in_the_way(ns, &row->in_the_way)
-		       : device_in_the_way(region, &row->in_the_way);
+	if (r >= 0 && !row->in_the_way && ns)
+		r = namespace_in_the_way(ns, &row->in_the_way);
+	else if (r >= 0 && !row->in_the_way && region)
+		r = device_in_the_way(region, &row->in_the_way);
 	return r;
 }
 

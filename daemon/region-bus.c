@@ -211,8 +211,7 @@ int region_bus_evict(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_erro
 	if (r >= 0)
 		r = bus_read_options(call, options, error);
 	if (r >= 0)
-		r = bus_parse_policy(
-			&given, NULL, &policy, &how.drain, &how.on_refusal, error);
+		r = bus_parse_policy(&given, NULL, &policy, &how.drain, &how.on_refusal, error);
 	if (r < 0)
 		return r;
 	r = op_evict_start_with(

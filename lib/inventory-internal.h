@@ -5,6 +5,10 @@
 
 #include "inventory.h"
 
+#define UUID_TEXT_MAX 37
+/* False, and ret is as it was: all zeroes, which is none. */
+bool inventory_format_uuid(const uint8_t uuid[static 16], char ret[static UUID_TEXT_MAX]);
+
 /* Tests: called before a scan that did not agree with itself is done again. */
 extern void (*inventory_scan_torn)(void);
 

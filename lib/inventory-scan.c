@@ -25,7 +25,6 @@
 
 #define DAX_BUS_DEVICES	  "/sys/bus/dax/devices"
 #define DEVICE_DAX_MODULE "/sys/module/device_dax"
-#define UUID_TEXT_MAX	  37
 #define TORN_FIRST_MS	  5
 #define TORN_LAST_MS	  80
 
@@ -187,14 +186,14 @@ static bool node_is(const char *path, dev_t devno)
 
 /* ---- what libndctl knows ---- */
 
-static bool format_uuid(const uuid_t uuid, char ret[static UUID_TEXT_MAX])
+bool inventory_format_uuid(const uint8_t uuid[static 16], char ret[static UUID_TEXT_MAX])
 {
-	static const uuid_t null_uuid;
+	static const uint8_t null_uuid[16];
 	char *p = ret;
 
-	if (memcmp(uuid, null_uuid, sizeof(uuid_t)) == 0)
+	if (memcmp(uuid, null_uuid, sizeof(null_uuid)) == 0)
 		return false;
-	for (size_t i = 0; i < sizeof(uuid_t); i++)
+	for (size_t i = 0; i < sizeof(null_uuid); i++)
 		p += sprintf(p, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid[i]);
 	return true;
 }
@@ -248,9 +247,9 @@ static int fill_nd(
 	}
 	if (dax)
 		ndctl_dax_get_uuid(dax, uuid);
-	if (!format_uuid(uuid, f->uuid) && ndns) {
+	if (!inventory_format_uuid(uuid, f->uuid) && ndns) {
 		ndctl_namespace_get_uuid(ndns, uuid);
-		(void)format_uuid(uuid, f->uuid);
+		(void)inventory_format_uuid(uuid, f->uuid);
 	}
 	if (f->uuid[0])
 		f->info.uuid = f->uuid;

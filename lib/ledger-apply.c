@@ -86,6 +86,7 @@ static int write_lease(PmlLedger *l, LedgerSql which, const PmlLeaseRecord *rec,
 	rc = bind_text(stmt, rc, 24, pml_drain_to_string(rec->drain));
 	rc = bind_text(stmt, rc, 25, pml_on_refusal_to_string(rec->on_refusal));
 	rc = bind_int(stmt, rc, 26, (int64_t)rec->grace_usec);
+	rc = bind_int(stmt, rc, 27, rec->restore);
 	if (insert) {
 		rc = bind_text(stmt, rc, 2, rec->region);
 		rc = bind_text(stmt, rc, 4, rec->extent.medium);
@@ -276,6 +277,22 @@ static int apply_lease_update(Apply *a, const Change *c)
 		a->l, LEDGER_SQL_LEASE_UPDATE, c->lease, row.rec.state, row.rec.since_usec);
 }
 
+static int apply_layout(Apply *a, const Change *c)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r, rc = SQLITE_OK;
+
+	r = ledger_stmt(a->l, c->text ? LEDGER_SQL_LAYOUT_PUT : LEDGER_SQL_LAYOUT_DELETE, &stmt);
+	if (r != 0)
+		return r;
+	rc = bind_text(stmt, rc, 1, c->id);
+	if (c->text) {
+		rc = bind_text(stmt, rc, 2, c->text);
+		rc = bind_int(stmt, rc, 3, (int64_t)c->time_usec);
+	}
+	return rc == SQLITE_OK ? ledger_run(a->l, stmt) : ledger_errno(a->l->db, rc);
+}
+
 static int apply_change(Apply *a, size_t index, bool *done)
 {
 	const Change *c = &a->t->changes[index];
@@ -299,6 +316,8 @@ static int apply_change(Apply *a, size_t index, bool *done)
 		return apply_proof(a, c);
 	case CHANGE_NOTE:
 		return ledger_history(a, c, c->subject, c->id, "", "", c->text);
+	case CHANGE_LAYOUT:
+		return apply_layout(a, c);
 	}
 	return -EINVAL;
 }
@@ -415,6 +434,8 @@ static int check_after(Apply *a, const Change *c)
 			return check_no_lease(a, c);
 		return 0;
 	case CHANGE_CONTENT_STEP:
+		if (c->event == PML_CONTENT_EV_REPLACED)
+			return check_no_lease(a, c);
 		if (c->event == PML_CONTENT_EV_SCRUB_BEGIN ||
 			c->event == PML_CONTENT_EV_SCRUB_VERIFIED)
 			return check_scrub(a, c);
@@ -423,6 +444,7 @@ static int check_after(Apply *a, const Change *c)
 	case CHANGE_RAM:
 	case CHANGE_PROOF:
 	case CHANGE_NOTE:
+	case CHANGE_LAYOUT:
 		return 0;
 	}
 	return -EINVAL;

@@ -257,6 +257,7 @@ static int content_piece(Apply *a, const Change *c, PmlExtentRecord *p)
 		 */
 		return 0;
 	case PML_CONTENT_EV_SCRUB_VERIFIED:
+	case PML_CONTENT_EV_REPLACED:
 		p->owner[0] = '\0';
 		return 0;
 	case _PML_CONTENT_EV_MAX:

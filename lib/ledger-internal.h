@@ -13,7 +13,7 @@
 #include "util.h"
 
 #define LEDGER_APPLICATION_ID 0x706d6c31 /* "pml1" */
-#define LEDGER_VERSION	      4
+#define LEDGER_VERSION	      5
 
 /* One step of the schema: from `from` to `from + 1`, inside the upgrade's transaction. Returns an
  * SQLite code. */
@@ -35,7 +35,7 @@ typedef struct LedgerHooks {
 	"id, region, region_name, medium, start, size, domain, domain_name, alias, owner, state, " \
 	"on_end, after_fence, keep_offline, frozen, deadline_usec, boot_id, since_usec, "          \
 	"creator_uid, vmm_pid, vmm_start, vmm_cgroup, proof, proof_spent, keep_running, "          \
-	"drain, on_refusal, grace_usec"
+	"drain, on_refusal, grace_usec, restore"
 
 #define LEDGER_EXTENT_COLUMNS "medium, start, size, content, owner, use, reason, ram"
 
@@ -57,6 +57,9 @@ typedef enum LedgerSql {
 	LEDGER_SQL_HISTORY_INSERT,
 	LEDGER_SQL_HISTORY_LIST,
 	LEDGER_SQL_HISTORY_OF,
+	LEDGER_SQL_LAYOUT_PUT,
+	LEDGER_SQL_LAYOUT_DELETE,
+	LEDGER_SQL_LAYOUT_GET,
 	_LEDGER_SQL_MAX,
 } LedgerSql;
 
@@ -76,6 +79,7 @@ typedef enum ChangeKind {
 	CHANGE_RAM,
 	CHANGE_PROOF,
 	CHANGE_NOTE,
+	CHANGE_LAYOUT,
 } ChangeKind;
 
 typedef struct Change {
@@ -84,7 +88,7 @@ typedef struct Change {
 	PmlLeaseRecord *lease; /* of the lease kinds */
 	PmlExtent extent;      /* of use and content */
 	int event;
-	char *id;	/* region id; of a note: what it is about */
+	char *id;	/* region id; of a note: what it is about; of a layout: the part */
 	char *subject;	/* of a note */
 	char *lease_id; /* of a proof, or NULL */
 	char *text;	/* detail, reason, owner or JSON; or NULL */

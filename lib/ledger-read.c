@@ -62,6 +62,7 @@ int ledger_read_lease(sqlite3_stmt *stmt, LeaseRow *ret)
 	rec->drain = pml_drain_from_string(column_word(stmt, 25));
 	rec->on_refusal = pml_on_refusal_from_string(column_word(stmt, 26));
 	rec->grace_usec = (uint64_t)sqlite3_column_int64(stmt, 27);
+	rec->restore = sqlite3_column_int(stmt, 28) != 0;
 	if ((int)rec->state < 0 || (int)rec->on_end < 0 || (int)rec->after_fence < 0 ||
 		(int)rec->drain < 0 || (int)rec->on_refusal < 0 || rec->id[0] == '\0' ||
 		!owner_valid(rec->owner))
@@ -239,20 +240,17 @@ int pml_ledger_lease(PmlLedger *l, const char *id, PmlLeaseRecord *ret)
 	return r;
 }
 
-int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, char **ret_json)
+/* The one text of a row that a statement finds by one text; or -ENOENT. */
+static int read_text_by(PmlLedger *l, LedgerSql which, const char *key, char **ret)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	const char *json;
-	char *copy;
+	const char *text;
 	int r, rc;
 
-	if (!lease_id && !region_id)
-		return -EINVAL;
-	r = ledger_stmt(
-		l, lease_id ? LEDGER_SQL_PROOF_OF_LEASE : LEDGER_SQL_PROOF_OF_REGION, &stmt);
+	r = ledger_stmt(l, which, &stmt);
 	if (r != 0)
 		return r;
-	rc = sqlite3_bind_text(stmt, 1, lease_id ? lease_id : region_id, -1, SQLITE_STATIC);
+	rc = sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
 	if (rc != SQLITE_OK)
 		return ledger_errno(l->db, rc);
 	rc = sqlite3_step(stmt);
@@ -260,12 +258,22 @@ int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, 
 		return -ENOENT;
 	if (rc != SQLITE_ROW)
 		return ledger_errno(l->db, rc);
-	json = column_word(stmt, 0);
-	copy = json ? strdup(json) : NULL;
-	if (!copy)
-		return -ENOMEM;
-	*ret_json = copy;
-	return 0;
+	text = column_word(stmt, 0);
+	*ret = text ? strdup(text) : NULL;
+	return *ret ? 0 : -ENOMEM;
+}
+
+int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, char **ret_json)
+{
+	if (!lease_id && !region_id)
+		return -EINVAL;
+	return read_text_by(l, lease_id ? LEDGER_SQL_PROOF_OF_LEASE : LEDGER_SQL_PROOF_OF_REGION,
+		lease_id ? lease_id : region_id, ret_json);
+}
+
+int pml_ledger_layout(PmlLedger *l, const char *part, char **ret_json)
+{
+	return read_text_by(l, LEDGER_SQL_LAYOUT_GET, part, ret_json);
 }
 
 static int read_history(sqlite3_stmt *stmt, PmlHistoryRecord *ret)

@@ -121,10 +121,25 @@ static int to_version_4(sqlite3 *db)
 		NULL, NULL, NULL);
 }
 
+/* layout: what lay on a part of the host that was to leave, so that it can be made again. */
+static int to_version_5(sqlite3 *db)
+{
+	return sqlite3_exec(db,
+		"ALTER TABLE lease ADD COLUMN restore INTEGER NOT NULL DEFAULT 0"
+		" CHECK (restore IN (0, 1));"
+		"CREATE TABLE layout ("
+		"  part TEXT PRIMARY KEY NOT NULL CHECK (part <> ''),"
+		"  time_usec INTEGER NOT NULL,"
+		"  json TEXT NOT NULL CHECK (json <> '')"
+		") STRICT, WITHOUT ROWID",
+		NULL, NULL, NULL);
+}
+
 static const LedgerUpgrade upgrades[] = {
 	{1, to_version_2},
 	{2, to_version_3},
 	{3, to_version_4},
+	{4, to_version_5},
 };
 
 static const LedgerUpgrade *upgrade_from(int version, const LedgerHooks *hooks)
@@ -149,14 +164,14 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 	[LEDGER_SQL_LEASE_INSERT] =
 		"INSERT INTO lease (" LEDGER_LEASE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
 		" ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, NULL, 0, ?23,"
-		" ?24, ?25, ?26)",
+		" ?24, ?25, ?26, ?27)",
 	/* What a lease is (its region's bytes, its owner) and its proof are not written here. */
 	[LEDGER_SQL_LEASE_UPDATE] =
 		"UPDATE lease SET region_name = ?3, domain_name = ?8, alias = ?9, state = ?11,"
 		" on_end = ?12, after_fence = ?13, keep_offline = ?14, frozen = ?15,"
 		" deadline_usec = ?16, boot_id = ?17, since_usec = ?18, vmm_pid = ?20,"
 		" vmm_start = ?21, vmm_cgroup = ?22, keep_running = ?23,"
-		" drain = ?24, on_refusal = ?25, grace_usec = ?26 WHERE id = ?1",
+		" drain = ?24, on_refusal = ?25, grace_usec = ?26, restore = ?27 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SET_PROOF] = "UPDATE lease SET proof = ?2 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SPEND_PROOF] =
 		"UPDATE lease SET proof_spent = coalesce(proof, 0) WHERE id = ?1",
@@ -185,6 +200,10 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 		" FROM history WHERE seq < ?1 AND (id = ?3 OR"
 		"  (subject = 'lease' AND id IN (SELECT id FROM lease WHERE region = ?3)))"
 		" ORDER BY seq DESC LIMIT ?2",
+	[LEDGER_SQL_LAYOUT_PUT] =
+		"INSERT OR REPLACE INTO layout (part, json, time_usec) VALUES (?1, ?2, ?3)",
+	[LEDGER_SQL_LAYOUT_DELETE] = "DELETE FROM layout WHERE part = ?1",
+	[LEDGER_SQL_LAYOUT_GET] = "SELECT json FROM layout WHERE part = ?1",
 };
 
 int ledger_schema_version(const LedgerHooks *hooks)

@@ -212,6 +212,7 @@ int pml_txn_content_step(
 			return fail(t, -EINVAL);
 		break;
 	case PML_CONTENT_EV_SCRUB_VERIFIED:
+	case PML_CONTENT_EV_REPLACED:
 		break;
 	case _PML_CONTENT_EV_MAX:
 		return fail(t, -EINVAL);
@@ -255,4 +256,16 @@ int pml_txn_note(PmlTxn *t, const char *subject, const char *id, const char *det
 	if (copy(&c->subject, subject) < 0 || copy(&c->id, id) < 0 || copy(&c->text, detail) < 0)
 		return fail(t, -ENOMEM);
 	return 0;
+}
+
+int pml_txn_layout(PmlTxn *t, const char *part, const char *json)
+{
+	Change *c;
+
+	if (part[0] == '\0' || (json && json[0] == '\0'))
+		return fail(t, -EINVAL);
+	c = add(t, CHANGE_LAYOUT);
+	if (!c)
+		return fail(t, -ENOMEM);
+	return copy(&c->id, part) < 0 || copy(&c->text, json) < 0 ? fail(t, -ENOMEM) : 0;
 }

@@ -84,6 +84,7 @@ typedef struct PmlLeaseRecord {
 	PmlDrain drain;
 	PmlOnRefusal on_refusal;
 	uint64_t grace_usec; /* the deadline of an eviction that names none, or PML_DEADLINE_… */
+	bool restore;	     /* wanted again when its memory's part of the host comes back */
 	bool keep_offline;   /* an evict that takes the region offline until readmit */
 	bool frozen; /* the machine waits to be paused or destroyed after its fence, its cgroup
 			frozen by us or, where that failed, not: a restart goes on with it */
@@ -174,8 +175,9 @@ int pml_txn_use_step(
  * Moves the content. owner: for LENT and ADOPT the new owner (LENT over data of another owner is
  * refused as PML_LEDGER_ILLEGAL: invariant 2); for SCRUB_BEGIN the owner whose data is discarded,
  * which must name every owner that the extent holds, comma-separated in any order ("" when it holds
- * none); else NULL. ADOPT takes the foreign bytes: those of the same owner and blank ones stay as
- * they are, if any is foreign or already his.
+ * none); else NULL. REPLACED: the medium is another, and what is on it nobody here has seen. ADOPT
+ * takes the foreign bytes: those of the same owner and blank ones stay as they are, if any is
+ * foreign or already his.
  */
 int pml_txn_content_step(PmlTxn *t, const char *region_id, const PmlExtent *e, PmlContentEvent ev,
 	const char *owner);
@@ -186,6 +188,10 @@ int pml_txn_ram(PmlTxn *t, const char *region_id, const PmlExtent *e, bool ram);
 int pml_txn_proof(PmlTxn *t, const char *lease_id, const char *region_id, const char *json);
 /* A history row that is no transition. */
 int pml_txn_note(PmlTxn *t, const char *subject, const char *id, const char *detail);
+
+/* What lies on a part of the host that is to leave (JSON text), in the place of what was recorded
+ * of it before; json NULL: forgotten. part: what stays the same when it comes back (part.h). */
+int pml_txn_layout(PmlTxn *t, const char *part, const char *json);
 
 /*
  * Applies all of it or nothing. 0: on the disk. PML_LEDGER_OVERLAP, PML_LEDGER_ILLEGAL: refused,
@@ -202,6 +208,7 @@ int pml_txn_note(PmlTxn *t, const char *subject, const char *id, const char *det
  * UNPROVED if it was stuck;
  * - use CLEARED and LEASE_UNDONE: no lease over these bytes is left that is not released; and a
  *   lease that became released leaves no byte `leased`;
+ * - REPLACED: no lease over these bytes is left that is not released;
  * - SCRUB_BEGIN and SCRUB_VERIFIED: no lease over these bytes is left that is not released; and for
  *   SCRUB_VERIFIED every byte is `free`, since an old holder could have written after the reading.
  */
@@ -216,6 +223,8 @@ int pml_ledger_extents(PmlLedger *l, PmlExtentRecord **ret, size_t *ret_n);
 /* The newest proof of a lease, or of a region where lease_id is NULL. 0 and malloc-ed JSON, or
  * -ENOENT. */
 int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, char **ret_json);
+/* 0 and malloc-ed JSON, or -ENOENT. */
+int pml_ledger_layout(PmlLedger *l, const char *part, char **ret_json);
 /*
  * Newest first, at most max rows with seq below before (0 = all), of one lease, or of one region
  * and its leases (NULL = all).

@@ -22,6 +22,7 @@
 #define PML_ERROR_NO_SUCH_REGION     PML_ERROR("NoSuchRegion")
 #define PML_ERROR_NONE_SUITABLE	     PML_ERROR("NoSuitableRegion") /* of all that there are */
 #define PML_ERROR_NO_SUCH_DEVICE     PML_ERROR("NoSuchDevice")	   /* DIMM, interleave set, node */
+#define PML_ERROR_NOT_RESTORED	     PML_ERROR("NotRestored")	   /* all of a device */
 #define PML_ERROR_NOT_SAFE	     PML_ERROR("NotSafe")	   /* to remove */
 #define PML_ERROR_AMBIGUOUS	     PML_ERROR("Ambiguous") /* a UUID that several regions carry */
 #define PML_ERROR_NO_SUCH_LEASE	     PML_ERROR("NoSuchLease")

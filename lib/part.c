@@ -23,6 +23,13 @@ static const char *const pml_part_kind_table[_PML_PART_KIND_MAX] = {
 };
 DEFINE_STRING_TABLE(pml_part_kind, PmlPartKind)
 
+static void strings_free(char **list)
+{
+	for (char **s = list; s && *s; s++)
+		free(*s);
+	free(list);
+}
+
 PmlPart *pml_part_free(PmlPart *p)
 {
 	if (!p)
@@ -32,14 +39,14 @@ PmlPart *pml_part_free(PmlPart *p)
 		free(p->namespaces[i].nd_region);
 		free(p->namespaces[i].mode);
 		free(p->namespaces[i].device);
+		free(p->namespaces[i].set);
 	}
 	for (size_t i = 0; i < p->n_dimms; i++) {
 		free(p->dimms[i].name);
 		free(p->dimms[i].slot);
 	}
-	for (char **s = p->nd_regions; s && *s; s++)
-		free(*s);
-	free(p->nd_regions);
+	strings_free(p->nd_regions);
+	strings_free(p->sets);
 	free(p->namespaces);
 	free(p->dimms);
 	free(p->name);
@@ -52,18 +59,13 @@ static void part_freep(PmlPart **p)
 	(void)pml_part_free(*p);
 }
 
-static void ndctl_unrefp(struct ndctl_ctx **ctx)
-{
-	ndctl_unref(*ctx);
-}
-
 /* Its words are the caller's to say; it has none but on stderr. */
 static void _printf_(6, 0) log_nothing(struct ndctl_ctx *ctx, int priority, const char *file,
 	int line, const char *fn, const char *format, va_list args)
 {
 }
 
-static int new_context(struct ndctl_ctx **ret)
+int part_context(struct ndctl_ctx **ret)
 {
 	int r = ndctl_new(ret);
 
@@ -152,6 +154,11 @@ static int dimm_slot(struct ndctl_dimm *dimm, char **ret)
 	return 0;
 }
 
+static int compare_strings(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 /* --- what is on it --- */
 
 static int add_dimm(PmlPart *p, struct ndctl_dimm *dimm)
@@ -226,7 +233,46 @@ static const char *mode_of(struct ndctl_namespace *ndns)
 	return "raw";
 }
 
-static int fill_namespace(PmlPartNamespace *n, struct ndctl_namespace *ndns)
+static const char *map_of(enum ndctl_pfn_loc loc)
+{
+	switch (loc) {
+	case NDCTL_PFN_LOC_RAM:
+		return "mem";
+	case NDCTL_PFN_LOC_PMEM:
+		return "dev";
+	case NDCTL_PFN_LOC_NONE:
+		break;
+	}
+	return "";
+}
+
+/* What it was made with, beside its size. */
+static void fill_format(PmlPartNamespace *n, struct ndctl_namespace *ndns)
+{
+	struct ndctl_dax *dax = ndctl_namespace_get_dax(ndns);
+	struct ndctl_pfn *pfn = ndctl_namespace_get_pfn(ndns);
+	struct ndctl_btt *btt = ndctl_namespace_get_btt(ndns);
+
+	uuid_t uuid = {};
+
+	n->map = "";
+	if (dax) {
+		ndctl_dax_get_uuid(dax, uuid);
+		n->map = map_of(ndctl_dax_get_location(dax));
+		n->align_bytes = ndctl_dax_get_align(dax);
+	} else if (pfn) {
+		ndctl_pfn_get_uuid(pfn, uuid);
+		n->map = map_of(ndctl_pfn_get_location(pfn));
+		n->align_bytes = ndctl_pfn_get_align(pfn);
+	} else if (btt) {
+		ndctl_btt_get_uuid(btt, uuid);
+		n->sector_bytes = ndctl_btt_get_sector_size(btt);
+	}
+	(void)inventory_format_uuid(uuid, n->data_id);
+	(void)inventory_format_uuid(n->uuid, n->label_id);
+}
+
+static int fill_namespace(PmlPartNamespace *n, struct ndctl_namespace *ndns, const char *set)
 {
 	struct ndctl_region *region = ndctl_namespace_get_region(ndns);
 	struct ndctl_dax *dax = ndctl_namespace_get_dax(ndns);
@@ -247,16 +293,18 @@ static int fill_namespace(PmlPartNamespace *n, struct ndctl_namespace *ndns)
 	n->size_bytes = ndctl_namespace_get_size(ndns);
 	n->start_bytes = ndctl_namespace_get_resource(ndns);
 	ndctl_namespace_get_uuid(ndns, n->uuid);
+	fill_format(n, ndns);
 	n->name = strdup(ndctl_namespace_get_devname(ndns));
 	n->nd_region = strdup(ndctl_region_get_devname(region));
 	n->mode = strdup(mode_of(ndns));
 	n->device = strdup(device ? device : "");
-	if (!n->name || !n->nd_region || !n->mode || !n->device)
+	n->set = strdup(set);
+	if (!n->name || !n->nd_region || !n->mode || !n->device || !n->set)
 		return -ENOMEM;
 	return n->enabled && !dax && n->device[0] ? block_obstacles(n->device, &n->obstacles) : 0;
 }
 
-static int add_namespace(PmlPart *p, struct ndctl_namespace *ndns)
+static int add_namespace(PmlPart *p, struct ndctl_namespace *ndns, const char *set)
 {
 	PmlPartNamespace *list;
 
@@ -268,31 +316,78 @@ static int add_namespace(PmlPart *p, struct ndctl_namespace *ndns)
 		return -ENOMEM;
 	p->namespaces = list;
 	p->namespaces[p->n_namespaces] = (PmlPartNamespace){};
-	return fill_namespace(&p->namespaces[p->n_namespaces++], ndns);
+	return fill_namespace(&p->namespaces[p->n_namespaces++], ndns, set);
+}
+
+/* At the end of a NULL-terminated list; takes s, also on failure. */
+static int string_add(char ***list, char *s)
+{
+	size_t n = 0;
+	char **l;
+
+	while (*list && (*list)[n])
+		n++;
+	l = s ? reallocarray(*list, n + 2, sizeof(*l)) : NULL;
+	if (!l) {
+		free(s);
+		return -ENOMEM;
+	}
+	*list = l;
+	l[n] = s;
+	l[n + 1] = NULL;
+	return 0;
+}
+
+/* The slots of an interleave set, in the order of their names. */
+static int set_of(struct ndctl_region *region, char **ret)
+{
+	struct ndctl_mapping *mapping;
+	char **slots = NULL, *set = NULL;
+	size_t n = 0, size = 1;
+	int r = 0;
+
+	ndctl_mapping_foreach(region, mapping)
+	{
+		char *slot = NULL;
+
+		if (r >= 0)
+			r = dimm_slot(ndctl_mapping_get_dimm(mapping), &slot);
+		if (r >= 0)
+			r = string_add(&slots, slot);
+		if (r >= 0)
+			size += strlen(slots[n++]) + 1;
+	}
+	if (r >= 0)
+		set = calloc(1, size);
+	if (set) {
+		if (n > 0)
+			qsort(slots, n, sizeof(*slots), compare_strings);
+		for (size_t i = 0; i < n; i++)
+			(void)snprintf(set + strlen(set), size - strlen(set), "%s%s",
+				i > 0 ? "+" : "", slots[i]);
+	}
+	strings_free(slots);
+	*ret = set;
+	return r < 0 ? r : set ? 0 : -ENOMEM;
 }
 
 static int add_nd_region(PmlPart *p, struct ndctl_region *region)
 {
 	struct ndctl_namespace *ndns;
 	struct ndctl_mapping *mapping;
-	size_t n = 0;
-	char **list;
-	int r = 0;
+	char *set;
+	int r;
 
-	while (p->nd_regions && p->nd_regions[n])
-		n++;
-	list = reallocarray(p->nd_regions, n + 2, sizeof(*list));
-	if (!list)
-		return -ENOMEM;
-	p->nd_regions = list;
-	list[n + 1] = NULL;
-	list[n] = strdup(ndctl_region_get_devname(region));
-	if (!list[n])
-		return -ENOMEM;
+	r = string_add(&p->nd_regions, strdup(ndctl_region_get_devname(region)));
+	if (r >= 0)
+		r = set_of(region, &set);
+	if (r < 0)
+		return r;
+	r = string_add(&p->sets, set);
 	/* Of an interleave set that one DIMM leaves, nothing is left: all of it goes with it. */
 	ndctl_mapping_foreach(region, mapping) if (r >= 0 && p->kind != PML_PART_DIMM) r =
 		add_dimm(p, ndctl_mapping_get_dimm(mapping));
-	ndctl_namespace_foreach(region, ndns) if (r >= 0) r = add_namespace(p, ndns);
+	ndctl_namespace_foreach(region, ndns) if (r >= 0) r = add_namespace(p, ndns, set);
 	return r;
 }
 
@@ -352,7 +447,7 @@ static bool node_exists(int node)
 
 int pml_part_scan(const char *name, PmlPart **ret)
 {
-	_cleanup_(ndctl_unrefp) struct ndctl_ctx *ctx = NULL;
+	_cleanup_ndctl_ struct ndctl_ctx *ctx = NULL;
 	_cleanup_(part_freep) PmlPart *p = calloc(1, sizeof(*p));
 	struct ndctl_region *region;
 	struct ndctl_dimm *dimm;
@@ -368,7 +463,7 @@ int pml_part_scan(const char *name, PmlPart **ret)
 	p->name = strdup(name);
 	if (!p->name)
 		return -ENOMEM;
-	r = new_context(&ctx);
+	r = part_context(&ctx);
 	if (r < 0)
 		return r;
 	found = p->kind == PML_PART_NODE && node_exists(p->numa_node);
@@ -396,64 +491,4 @@ int pml_part_scan(const char *name, PmlPart **ret)
 		return -ENODEV;
 	*ret = TAKE_PTR(p);
 	return 0;
-}
-
-/* Names are given again. */
-static bool is_same_namespace(struct ndctl_namespace *ndns, const PmlPartNamespace *seen)
-{
-	uuid_t uuid = {};
-
-	ndctl_namespace_get_uuid(ndns, uuid);
-	return memcmp(uuid, seen->uuid, sizeof(seen->uuid)) == 0 &&
-	       ndctl_namespace_get_size(ndns) == seen->size_bytes &&
-	       ndctl_namespace_get_resource(ndns) == seen->start_bytes;
-}
-
-static bool has_bound_dax(struct ndctl_namespace *ndns)
-{
-	struct ndctl_dax *dax = ndctl_namespace_get_dax(ndns);
-	struct daxctl_region *region = dax ? ndctl_dax_get_daxctl_region(dax) : NULL;
-	struct daxctl_dev *dev;
-
-	if (!region)
-		return false;
-	daxctl_dev_foreach(region, dev)
-	{
-		if (daxctl_dev_is_enabled(dev))
-			return true;
-	}
-	return false;
-}
-
-static int disable(struct ndctl_namespace *ndns, const PmlPartNamespace *seen)
-{
-	int r;
-
-	if (!is_same_namespace(ndns, seen))
-		return -ESTALE;
-	if (has_bound_dax(ndns))
-		return -EBUSY;
-	r = ndctl_namespace_disable_safe(ndns);
-	/* Positive: it was disabled already. */
-	return r > 0 ? 0 : r;
-}
-
-int pml_part_disable_namespace(const PmlPartNamespace *seen)
-{
-	_cleanup_(ndctl_unrefp) struct ndctl_ctx *ctx = NULL;
-	struct ndctl_namespace *ndns;
-	struct ndctl_region *region;
-	struct ndctl_bus *bus;
-	int r;
-
-	r = new_context(&ctx);
-	if (r < 0)
-		return r;
-	ndctl_bus_foreach(ctx, bus) ndctl_region_foreach(bus, region)
-		ndctl_namespace_foreach(region, ndns)
-	{
-		if (strcmp(ndctl_namespace_get_devname(ndns), seen->name) == 0)
-			return disable(ndns, seen);
-	}
-	return -ENODEV;
 }

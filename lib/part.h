@@ -31,7 +31,15 @@ typedef struct PmlPartNamespace {
 	char *nd_region; /* "region0" */
 	char *mode;	 /* as `ndctl list` says: "devdax" "fsdax" "sector" "raw" */
 	char *device;	 /* "dax0.1", "pmem0.1"; "" while it is disabled */
-	uint8_t uuid[16]; /* the label's; zeroes without one */
+	char *set;	 /* the slots that it lies on: its nd_region's, with "+" between them */
+	/* As `ndctl create-namespace` takes them; "" and 0 where they do not apply, and while it is
+	 * disabled. */
+	const char *map; /* "dev" "mem" */
+	uint64_t align_bytes;
+	uint32_t sector_bytes;
+	uint8_t uuid[16];  /* the label's; zeroes without one */
+	char label_id[37]; /* the same as text; "" */
+	char data_id[37];  /* of the info block on the medium; "": disabled, or none */
 	uint64_t start_bytes, size_bytes; /* start: physical; UINT64_MAX when unknown */
 	bool enabled;
 	/* Who on the host has its block device: PmlObstacle bits (region.h). */
@@ -43,6 +51,7 @@ typedef struct PmlPart {
 	char *name;
 	int numa_node;	   /* of PML_PART_NODE; else -1 */
 	char **nd_regions; /* NULL-terminated: the interleave sets that have some of it */
+	char **sets;	   /* of each of them, its slots */
 	PmlPartDimm *dimms;
 	size_t n_dimms;
 	PmlPartNamespace *namespaces;
@@ -61,8 +70,11 @@ PmlPart *pml_part_free(PmlPart *p); /* takes NULL, returns NULL */
 
 /*
  * Disables a namespace, as `ndctl disable-namespace` does: nothing of it is lost, and nothing on
- * the host reaches it until it is enabled. seen: as it was looked at. -ESTALE: another namespace has
- * its name by now; -EBUSY: something has its block device, its dax device is bound, or it is the
- * kernel's own memory; -ENODEV: it is not there. 0 also where it was disabled already.
+ * the host reaches it until it is enabled. seen: as it was looked at. -ESTALE: another namespace
+ * has its name by now; -EBUSY: something has its block device, its dax device is bound, or it is
+ * the kernel's own memory; -ENODEV: it is not there. 0 also where it was disabled already.
  */
 int pml_part_disable_namespace(const PmlPartNamespace *seen);
+/* The other way, as `ndctl enable-namespace`: 0 also where it was enabled already; -ESTALE and
+ * -ENODEV as above, else what the kernel says of what is on it. */
+int pml_part_enable_namespace(const PmlPartNamespace *seen);

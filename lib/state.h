@@ -58,6 +58,7 @@ typedef enum PmlContentEvent {
 	PML_CONTENT_EV_ADOPT,
 	PML_CONTENT_EV_SCRUB_BEGIN,
 	PML_CONTENT_EV_SCRUB_VERIFIED,
+	PML_CONTENT_EV_REPLACED, /* the medium is another: nothing is known of it */
 	_PML_CONTENT_EV_MAX,
 } PmlContentEvent;
 

@@ -111,16 +111,23 @@ static int fake_scan_part(const char *name, PmlPart **ret)
 	p->namespaces = calloc(2, sizeof(*p->namespaces));
 	assert(p->dimms && p->namespaces);
 	p->dimms[p->n_dimms++] = (PmlPartDimm){.name = copy(name), .slot = copy("DIMM 3")};
-	for (int i = 0; i < 2; i++)
-		p->namespaces[p->n_namespaces++] = (PmlPartNamespace){
+	for (int i = 0; i < 2 && !world->emptied; i++) {
+		PmlPartNamespace *ns = &p->namespaces[p->n_namespaces++];
+
+		*ns = (PmlPartNamespace){
 			.name = copy(i == 0 ? "namespace0.0" : "namespace0.1"),
 			.nd_region = copy("region0"),
+			.set = copy("DIMM 3"),
+			.map = "",
 			.mode = copy(modes[i]),
 			.device = copy(world->disabled[i] ? "" : devices[i]),
 			.size_bytes = WORLD_BYTES,
 			.enabled = !world->disabled[i],
 			.obstacles = i == 1 && world->mounted ? PML_OBSTACLE_MOUNTED : 0,
 		};
+		(void)snprintf(ns->label_id, sizeof(ns->label_id), "%s-%d",
+			world->replaced ? "new" : "old", i);
+	}
 	*ret = p;
 	return 0;
 }
@@ -135,6 +142,17 @@ static int fake_disable_namespace(const PmlPartNamespace *seen)
 	if (i == 0 && world->bound)
 		world->violations++;
 	world->disabled[i] = true;
+	return 0;
+}
+
+static int fake_enable_namespace(const PmlPartNamespace *seen)
+{
+	int i = strcmp(seen->name, "namespace0.1") == 0;
+
+	world->disabled[i] = false;
+	/* The kernel binds what is there. */
+	if (i == 0)
+		world->bound = true;
 	return 0;
 }
 
@@ -724,6 +742,7 @@ int world_manager_new(sd_event *event, const char *dir, Manager **ret)
 	m->recovers = fake_recovers;
 	m->scan_part = fake_scan_part;
 	m->disable_namespace = fake_disable_namespace;
+	m->enable_namespace = fake_enable_namespace;
 	r = manager_start(m);
 	if (r < 0) {
 		manager_free(m);

@@ -84,6 +84,7 @@ typedef struct World {
 	atomic_int hang_in_write; /* 1: the next write finds the disk hung, 2: the one after it */
 	/* The part nmem0: the region's namespace, and one of the host's own. */
 	atomic_bool disabled[2], mounted;
+	atomic_bool emptied, replaced; /* another DIMM: without namespaces, with new ones */
 	atomic_int recovery; /* of every machine's guest from a machine check, as machine-check.h */
 	atomic_char bytes;   /* what the memory holds: 0, or a tenant's letter */
 	WorldDomain domains[2];

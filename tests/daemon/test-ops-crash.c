@@ -380,6 +380,36 @@ static void evict_device(void)
 	CHECK(strcmp(finish(job->id).result, "done") == 0);
 }
 
+/* Taken away with its DIMM and brought back, with its lease. */
+static void readmit_device(void)
+{
+	start_blank();
+	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
+		      0, &lease, &job, &err) == 0);
+	op_lease_restore(job);
+	CHECK(pml_streq(finish(job->id).result, "done"));
+	settle();
+	CHECK(op_evict_device_start(m, "nmem0", 0, _PML_AFTER_FENCE_INVALID, &DRAIN_AS_LEASED, 0,
+		      &job, &err) == 0);
+	CHECK(pml_streq(finish(job->id).result, "done"));
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+	world_domain_start(0);
+	CHECK(op_readmit_device_start(m, "nmem0", false, 0, &job, &err) == 0);
+	CHECK(pml_streq(finish(job->id).result, "done"));
+	settle();
+}
+
+/* Asked again, it is all done. */
+static void check_readmitted(bool after)
+{
+	settle();
+	CHECK(op_readmit_device_start(m, "nmem0", false, 0, &job, &err) == 0);
+	CHECK(pml_streq(finish(job->id).result, "done"));
+	settle();
+	CHECK(region()->lease && region()->lease->record.state == PML_LEASE_ACTIVE);
+}
+
 static void (*check)(bool after);
 static bool killed_after;
 
@@ -452,6 +482,7 @@ static const struct Way {
 	{"readmit/gate/", "attach lost", "lease/attach/before", readmit_lost_attach, NULL},
 	{"readmit/cleared/", "kept offline", NULL, readmit_kept_offline, check_kept_offline},
 	{"evict-device/", "leased", NULL, evict_device, NULL},
+	{"readmit-device/", "leased", NULL, readmit_device, check_readmitted},
 	{"recover/undo/", "reserved", "lease/reserve/after", restart, NULL},
 	{"recover/ask/", "attached", "lease/attach/after", restart, NULL},
 	{"recover/check/", "attached", "lease/attach/after", restart, NULL},

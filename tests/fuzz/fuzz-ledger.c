@@ -10,7 +10,7 @@
 #include "ledger-internal.h"
 
 #define MAX_ROWS    64
-#define MAX_COLUMNS 28
+#define MAX_COLUMNS 29
 
 static const struct {
 	char letter;
@@ -21,8 +21,9 @@ static const struct {
 		"INSERT INTO lease VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
 		" ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, nullif(?23, ''), ?24,"
 		" coalesce(nullif(?25, ''), 0), coalesce(nullif(?26, ''), 'never'),"
-		" coalesce(nullif(?27, ''), 'force'), coalesce(nullif(?28, ''), -1))",
-		28},
+		" coalesce(nullif(?27, ''), 'force'), coalesce(nullif(?28, ''), -1),"
+		" coalesce(nullif(?29, ''), 0))",
+		29},
 	{'E', "INSERT INTO extent VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)", 7},
 	{'P', "INSERT INTO proof VALUES (NULL, ?1, nullif(?2, ''), ?3, ?4)", 4},
 	{'H', "INSERT INTO history VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", 7},

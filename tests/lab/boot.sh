@@ -21,6 +21,7 @@ lab=$top/tests/lab
 kernel=stock timeout=600 nvdimms=1026M,1026M memory=4G survive='' if_built='' kernel_args='' virtqemud='' spare='' sparse='' debian_guest=''
 with=()
 allowed=()
+renewed=()
 
 usage()
 {
@@ -47,6 +48,7 @@ usage()
 	  lab-region [SIZE] [REGION]                 makes a devdax namespace, prints its name
 	  guest start|cmd|stop|log NAME ...          small KVM guests with a worker in them
 	  lab power-cut                              cuts the power; SCRIPT runs again, LAB_BOOT is 2
+	  lab new-nvdimm N                           at the next boot another is in that slot
 	  lab resize-disk SIZE                       the further disk has another size
 	  lab-allow-splat PATTERN                    announces a complaint of the kernel
 	USAGE
@@ -272,8 +274,13 @@ disk()
 # Boots once. Sets $outcome: the script's status, or power-cut, timeout, died.
 boot()
 {
-	local line left rc pid cat_pid
+	local line left rc pid cat_pid index
 
+	for index in ${renewed[@]+"${renewed[@]}"}; do
+		rm "$nvdimm_dir/$index"
+		truncate -s "${nvdimm_sizes[index]}" "$nvdimm_dir/$index"
+	done
+	renewed=()
 	rm -f "$work"/{out,control,monitor.in,monitor.out}
 	mkfifo "$work"/{out,control,monitor.in,monitor.out}
 	qemu_arguments "$1"
@@ -295,6 +302,7 @@ boot()
 		up) say "emulated host up (kernel $kernel, boot $1): $((SECONDS - boot_start)) s" ;;
 		allow\ *) allowed+=("${line#allow }") ;;
 		resize-disk\ *) [ -z "$spare" ] || echo "block_resize lab-spare ${line##* }" >"$work/monitor.in" ;;
+		new-nvdimm\ *) renewed+=("${line//[^0-9]/}") ;;
 		power-cut) outcome=power-cut && break ;;
 		exit\ *) outcome=${line#exit } && break ;;
 		esac

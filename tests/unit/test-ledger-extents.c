@@ -178,6 +178,42 @@ static void test_scrub_ends_on_free_bytes(void **state)
 	assert_int_equal(content(f, 0, GIB, PML_CONTENT_EV_SCRUB_VERIFIED, NULL), 0);
 }
 
+/* Another medium: what was known of the bytes is known no more, and whose they were is nobody's
+ * claim; while somebody is lent them, they are what they were. */
+static void test_replaced(void **state)
+{
+	Fixture *f = *state;
+	PmlLeaseRecord rec = lease(LEASE_A, 0, GIB);
+
+	adopt(f, 0, 2 * GIB);
+	assert_int_equal(reserve(f, &rec), 0);
+	assert_int_equal(content(f, 0, 2 * GIB, PML_CONTENT_EV_REPLACED, NULL), PML_LEDGER_ILLEGAL);
+	assert_int_equal(content(f, GIB, GIB, PML_CONTENT_EV_REPLACED, NULL), 0);
+	assert_extents(f, "0+1 retained alice leased");
+	assert_int_equal(content(f, GIB, GIB, PML_CONTENT_EV_LENT, "alice"), PML_LEDGER_ILLEGAL);
+}
+
+static void test_layout(void **state)
+{
+	Fixture *f = *state;
+	char *json = NULL;
+	PmlTxn *t;
+
+	assert_int_equal(pml_ledger_layout(f->l, "dimm", &json), -ENOENT);
+	for (int i = 0; i < 2; i++) {
+		t = pml_txn_new("uid 0");
+		assert_int_equal(pml_txn_layout(t, "dimm", i == 0 ? "{}" : "[]"), 0);
+		assert_int_equal(apply(f, t), 0);
+	}
+	assert_int_equal(pml_ledger_layout(f->l, "dimm", &json), 0);
+	assert_string_equal(json, "[]");
+	free(json);
+	t = pml_txn_new("uid 0");
+	assert_int_equal(pml_txn_layout(t, "dimm", NULL), 0);
+	assert_int_equal(apply(f, t), 0);
+	assert_int_equal(pml_ledger_layout(f->l, "dimm", &json), -ENOENT);
+}
+
 static void test_builder_refuses(void **state)
 {
 	Fixture *f = *state;
@@ -311,6 +347,8 @@ int main(void)
 		WITH_LEDGER(test_adopt_leaves_what_is_known),
 		WITH_LEDGER(test_scrub_ends_on_free_bytes),
 		WITH_LEDGER(test_builder_refuses),
+		WITH_LEDGER(test_replaced),
+		WITH_LEDGER(test_layout),
 		cmocka_unit_test(test_fold),
 		cmocka_unit_test(test_fold_many_owners),
 	};

@@ -266,7 +266,7 @@ static const char second_lease[] =
 	"INSERT INTO lease SELECT 'other', region, region_name, medium, start + 5, size,"
 	" domain, domain_name, alias, owner, state, on_end, after_fence, keep_offline,"
 	" frozen, deadline_usec, boot_id, since_usec, creator_uid, vmm_pid, vmm_start,"
-	" vmm_cgroup, NULL, 0, keep_running, drain, on_refusal, grace_usec FROM lease";
+	" vmm_cgroup, NULL, 0, keep_running, drain, on_refusal, grace_usec, restore FROM lease";
 
 /* Rows that no ledger writes: each is a refusal to start. */
 static void test_rows_that_make_no_sense(void **state)
@@ -278,6 +278,7 @@ static void test_rows_that_make_no_sense(void **state)
 		"UPDATE lease SET after_fence = 'ask'",
 		"UPDATE lease SET drain = 'perhaps'",
 		"UPDATE lease SET on_refusal = 'sulk'",
+		"UPDATE lease SET restore = 2",
 		"UPDATE lease SET owner = ''",
 		"UPDATE lease SET owner = 'a,b'",
 		"UPDATE lease SET medium = 'tape'",
@@ -357,11 +358,13 @@ static void test_newer(void **state)
 {
 	Fixture *f = *state;
 	struct stat st;
+	char pragma[64];
 	sqlite3 *db;
 
 	assert_int_equal(pml_ledger_open(f->path, &f->l, NULL), 0);
 	fill(f);
-	meddle(f, "PRAGMA user_version = 5");
+	(void)snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", LEDGER_VERSION + 1);
+	meddle(f, pragma);
 	assert_refused(f, PML_LEDGER_NEWER);
 	/* Killed, that version left its last transactions in the log: they stay where they are. */
 	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
@@ -375,23 +378,23 @@ static void test_newer(void **state)
 	assert_true(st.st_size > 0);
 }
 
-static int to_5(sqlite3 *db)
+static int to_next(sqlite3 *db)
 {
 	return sqlite3_exec(
 		db, "CREATE TABLE colour (lease TEXT, name TEXT) STRICT", NULL, NULL, NULL);
 }
 
-static int to_6(sqlite3 *db)
+static int to_second(sqlite3 *db)
 {
 	return sqlite3_exec(db, "INSERT INTO colour SELECT id, 'red' FROM lease", NULL, NULL, NULL);
 }
 
-static int to_7_breaks_rows(sqlite3 *db)
+static int to_third_breaks_rows(sqlite3 *db)
 {
 	return sqlite3_exec(db, "UPDATE extent SET size = size * 100", NULL, NULL, NULL);
 }
 
-static int to_7_fails(sqlite3 *db)
+static int to_third_fails(sqlite3 *db)
 {
 	return sqlite3_exec(db, "INSERT INTO nowhere VALUES (1)", NULL, NULL, NULL);
 }
@@ -411,8 +414,9 @@ static int query_int(Fixture *f, const char *sql)
 static void test_upgrade(void **state)
 {
 	Fixture *f = *state;
-	LedgerUpgrade steps[] = {{5, to_6}, {4, to_5}, {6, to_7_breaks_rows}};
-	LedgerHooks hooks = {.version = 6, .upgrades = steps, .n_upgrades = 3};
+	LedgerUpgrade steps[] = {{LEDGER_VERSION + 1, to_second}, {LEDGER_VERSION, to_next},
+		{LEDGER_VERSION + 2, to_third_breaks_rows}};
+	LedgerHooks hooks = {.version = LEDGER_VERSION + 2, .upgrades = steps, .n_upgrades = 3};
 	_cleanup_free_ char *why = NULL;
 	PmlLedger *l;
 
@@ -420,7 +424,7 @@ static void test_upgrade(void **state)
 	fill(f);
 	f->l = pml_ledger_close(f->l);
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &f->l, NULL), 0);
-	assert_int_equal(query_int(f, "PRAGMA user_version"), 6);
+	assert_int_equal(query_int(f, "PRAGMA user_version"), LEDGER_VERSION + 2);
 	assert_int_equal(query_int(f, "SELECT count(*) FROM colour"), 1);
 	f->l = pml_ledger_close(f->l);
 	/* Once only. */
@@ -430,13 +434,13 @@ static void test_upgrade(void **state)
 
 	/* An upgrade that fails or harms leaves the older file, which its own version still opens.
 	 */
-	hooks.version = 7;
+	hooks.version = LEDGER_VERSION + 3;
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &l, &why), PML_LEDGER_CORRUPT);
-	steps[2].upgrade = to_7_fails;
+	steps[2].upgrade = to_third_fails;
 	assert_true(ledger_open_hooked(f->path, &hooks, &l, NULL) < 0);
 	hooks.n_upgrades = 2;
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &l, NULL), PML_LEDGER_CORRUPT);
-	hooks.version = 6;
+	hooks.version = LEDGER_VERSION + 2;
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &f->l, NULL), 0);
 	assert_extents(f, "0+1 retained alice leased; 1+3 retained alice free; "
 			  "8+1 retained bob free");
@@ -445,7 +449,7 @@ static void test_upgrade(void **state)
 	/* A new file gets the present schema at once. */
 	assert_int_equal(unlink(f->path), 0);
 	assert_int_equal(ledger_open_hooked(f->path, &hooks, &f->l, NULL), 0);
-	assert_int_equal(query_int(f, "PRAGMA user_version"), 6);
+	assert_int_equal(query_int(f, "PRAGMA user_version"), LEDGER_VERSION + 2);
 	assert_int_equal(query_int(f, "SELECT count(*) FROM colour"), 0);
 }
 

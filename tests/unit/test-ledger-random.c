@@ -113,7 +113,7 @@ static bool model_content(Model *m, int first, int n, PmlContentEvent ev, int ow
 			return false;
 		if (ev == PML_CONTENT_EV_LENT || ev == PML_CONTENT_EV_ADOPT)
 			c->owner = owner;
-		else if (ev == PML_CONTENT_EV_SCRUB_VERIFIED)
+		else if (ev == PML_CONTENT_EV_SCRUB_VERIFIED || ev == PML_CONTENT_EV_REPLACED)
 			c->owner = 0;
 	}
 	return ev != PML_CONTENT_EV_ADOPT || any;
@@ -174,6 +174,10 @@ static bool random_extent_change(PmlTxn *t, Model *m)
 		const char *given = owners[owner];
 		bool right = true;
 
+		/* Rarely, or nothing is ever known of any byte. */
+		if (ev == PML_CONTENT_EV_REPLACED && rnd(8))
+			ev = (PmlContentEvent)rnd(PML_CONTENT_EV_REPLACED);
+
 		if (ev == PML_CONTENT_EV_SCRUB_BEGIN) {
 			names_of(m, first, n, names);
 			/* Mostly right, or the scrub is never reached. */
@@ -186,7 +190,7 @@ static bool random_extent_change(PmlTxn *t, Model *m)
 			return false;
 		return ev == PML_CONTENT_EV_LENT || ev == PML_CONTENT_EV_ADOPT ||
 		       (!unreleased_over(m, first, n) &&
-			       (ev == PML_CONTENT_EV_SCRUB_BEGIN ||
+			       (ev == PML_CONTENT_EV_SCRUB_BEGIN || ev == PML_CONTENT_EV_REPLACED ||
 				       all_in_use(m, first, n, PML_USE_FREE)));
 	}
 }

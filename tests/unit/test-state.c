@@ -131,16 +131,17 @@ static void test_use(void **state)
 static void test_content(void **state)
 {
 	static const char *const states[] = {"foreign", "blank", "retained", "scrubbing"};
-	static const char *const events[] = {"lent", "adopt", "scrub-begin", "scrub-verified"};
-	static const char *const matrix[4][4] = {
+	static const char *const events[] = {"lent", "adopt", "scrub-begin", "scrub-verified",
+		"replaced"};
+	static const char *const matrix[4][5] = {
 		/* foreign */
-		{".", "retained", "scrubbing", "."},
+		{".", "retained", "scrubbing", ".", "foreign"},
 		/* blank */
-		{"retained", ".", "scrubbing", "."},
+		{"retained", ".", "scrubbing", ".", "foreign"},
 		/* retained */
-		{"retained", ".", "scrubbing", "."},
+		{"retained", ".", "scrubbing", ".", "foreign"},
 		/* scrubbing */
-		{".", ".", "scrubbing", "blank"},
+		{".", ".", "scrubbing", "blank", "foreign"},
 	};
 
 	assert_int_equal(ELEMENTSOF(states), _PML_CONTENT_MAX);
@@ -216,7 +217,10 @@ static void test_blank_only_by_scrub(void **state)
 				assert_int_equal(s, PML_CONTENT_SCRUBBING);
 				assert_int_equal(e, PML_CONTENT_EV_SCRUB_VERIFIED);
 			}
-			if (s == PML_CONTENT_SCRUBBING)
+			/* … or the bytes are others: nobody's until somebody says so. */
+			if (e == PML_CONTENT_EV_REPLACED)
+				assert_int_equal(next, PML_CONTENT_FOREIGN);
+			else if (s == PML_CONTENT_SCRUBBING)
 				assert_true(
 					next == PML_CONTENT_SCRUBBING || next == PML_CONTENT_BLANK);
 		}
