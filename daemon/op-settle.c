@@ -595,7 +595,9 @@ void settle_finished(Job *job, bool success)
 
 	if (success && !region->lease)
 		kick_others(region);
-	if (success && d->clear && region_is_kept_offline(region))
+	/* One that came back with the host was bound by the kernel. */
+	if (success && d->clear && region_is_kept_offline(region) &&
+		region->presence == PML_PRESENCE_OFFLINE)
 		region->was_offline = true;
 
 	if (!success || region->record.use != PML_USE_FREE || region->lease) {
