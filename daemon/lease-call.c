@@ -113,8 +113,8 @@ static int lease_begin(Manager *m, sd_bus_message *call, uint32_t uid, Region *r
 	/* What it holds is not to be kept, and the next one to have it sees the bytes of this one
 	 * where it becomes a device-dax. */
 	r = op_lease_start(m, region, domain, o->owner,
-		ram && !o->on_end ? PML_ON_END_SCRUB : o->on_end_policy, o->after_fence_policy,
-		o->consent != NULL, uid, &lease, &job, &err);
+		ram && !o->given.on_end ? PML_ON_END_SCRUB : o->on_end_policy,
+		o->after_fence_policy, o->consent != NULL, uid, &lease, &job, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);
 	op_lease_drain(job, &o->drain_policy);

@@ -331,7 +331,8 @@ static void test_damaged(void **state)
 
 	assert_int_equal(pml_ledger_open(f->path, &f->l, NULL), 0);
 	fill(f);
-	f->l = pml_ledger_close(f->l);
+	/* A page that an upgrade has left unused may hold anything. */
+	meddle(f, "VACUUM");
 	good = get(f->path, &n);
 	for (size_t at = 0; at < n; at += 1024) {
 		put(f->path, good, at);
