@@ -91,7 +91,9 @@ static int accept_txn(Job *job, PmlTxn *txn)
 
 	if (!job->lease) {
 		r = pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_EVICT, NULL);
-		return r < 0 ? r : pml_txn_ram(txn, region->id, &region->extent, d->ram);
+		if (r < 0 || d->ram == region->record.ram)
+			return r;
+		return pml_txn_ram(txn, region->id, &region->extent, d->ram);
 	}
 	rec = job->lease->record;
 	if (rec.state == PML_LEASE_RESERVED) {
@@ -101,6 +103,8 @@ static int accept_txn(Job *job, PmlTxn *txn)
 		if (r >= 0)
 			r = pml_txn_use_step(
 				txn, region->id, &rec.extent, PML_USE_EV_LEASE_UNDONE, NULL);
+		if (r >= 0 && d->ram && !d->keep_offline)
+			r = pml_txn_ram(txn, region->id, &rec.extent, false);
 		if (r >= 0 && d->keep_offline)
 			r = pml_txn_use_step(txn, region->id, &rec.extent, PML_USE_EV_EVICT, NULL);
 		return r;

@@ -295,7 +295,7 @@ JobNext lease_step_reserve_prepare(Job *job)
 	r = txn ? pml_txn_lease_new(txn, &d->rec) : -ENOMEM;
 	if (r >= 0)
 		r = pml_txn_use_step(txn, job->region->id, &d->rec.extent, PML_USE_EV_LEASE, NULL);
-	if (r >= 0)
+	if (r >= 0 && region_is_ram(job->region) != job->region->record.ram)
 		r = pml_txn_ram(txn, job->region->id, &d->rec.extent, region_is_ram(job->region));
 	if (r < 0) {
 		pml_txn_free(txn);

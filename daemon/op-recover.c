@@ -52,6 +52,9 @@ static JobNext undo_prepare(Job *job)
 	if (r >= 0)
 		r = pml_txn_use_step(
 			txn, job->region->id, &rec.extent, PML_USE_EV_LEASE_UNDONE, NULL);
+	/* Never unbound: nothing is owed. */
+	if (r >= 0 && job->region->record.ram)
+		r = pml_txn_ram(txn, job->region->id, &rec.extent, false);
 	if (r < 0) {
 		pml_txn_free(txn);
 		return op_fail(job, r, "undo the lease");

@@ -103,9 +103,7 @@ int recover_region(Region *region)
 			region_label(region), region_label(region));
 		return 0;
 	case PML_USE_FREE:
-		if (rec->ram && rec->content != PML_CONTENT_SCRUBBING &&
-			region->presence == PML_PRESENCE_ONLINE &&
-			pml_region_binding(region->host) == PML_BINDING_DEVICE_DAX)
+		if (rec->ram && rec->content != PML_CONTENT_SCRUBBING && region->host)
 			return scrub_return(region);
 		if (rec->content != PML_CONTENT_SCRUBBING ||
 			region->presence != PML_PRESENCE_ONLINE)
