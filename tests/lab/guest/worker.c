@@ -14,12 +14,21 @@
  *	check SEED		ok | differ OFFSET | sigbus OFFSET
  *	spin SEED		ok: from now on a process writes to all of the device, over and over
  *	spun			COUNT running|sigbus|none: pages written so far
- *	stop			ok COUNT: the spinner is gone
+ *	stop			ok COUNT: the spinner, or who is busy, is gone
  *	memory			KIB: what the guest's kernel has of memory
  *	hog MIB			ok: from now on a process writes to as much memory of the guest's
- *own, and checks what it wrote the time before hogged			COUNT ok|differ|none: times
- *that it has been through all of it unhog			ok COUNT clutter COUNT
- *ok: so many files in memory: what the guest's kernel cannot move poweroff, reboot	nothing
+ *				own, and checks what it wrote the time before
+ *	hogged			COUNT ok|differ|none: times that it has been through all of it
+ *	unhog			ok COUNT
+ *	clutter COUNT		ok: so many files in memory: what the guest's kernel cannot move
+ *	busy SEED [DEVICES]	ok: a process writes SEED's bytes to all of so many devices
+ *				and reads them back, over and over, whatever a touch gives
+ *	guard SEED [DEVICES]	ok: the same, but it writes once and then only reads
+ *	rounds			ROUNDS DEVICES READABLE SIGBUS FOREIGN [DEVICE:OFFSET:VALUE]:
+ *				times it was through with all devices, those it could read to
+ *				their end the last time, touches that gave SIGBUS, values that
+ *				it read and had not written, the first of them
+ *	poweroff, reboot	nothing
  */
 #include <dirent.h>
 #include <errno.h>
@@ -57,9 +66,11 @@
 #define TINY_BYTES (16UL << 20)
 /* Above this the struct pages go to the device: they would not fit into a small guest. */
 #define MEMMAP_IN_RAM_BYTES (2UL << 30)
+#define DEVICES_MAX	    32
 
 struct device {
-	bool dax; /* else a raw block device */
+	int region; /* of libnvdimm, in the guest */
+	bool dax;   /* else a raw block device */
 	char path[64];
 	uint64_t size_bytes;
 };
@@ -142,45 +153,44 @@ static int write_attribute(const char *value, const char *format, ...)
 	return result;
 }
 
-/* The number of the first region that is no tiny one, or -1. */
-static int find_region(uint64_t *ret_size)
+static int by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* The numbers of the regions that are no tiny ones, the lowest first. */
+static size_t find_regions(int numbers[static DEVICES_MAX])
 {
 	struct dirent *entry;
 	char value[32];
-	int number, found = -1;
-	uint64_t size;
+	size_t count = 0;
+	int number;
 	DIR *dir;
 
 	dir = opendir(ND);
 	if (!dir)
-		return -1;
-	while ((entry = readdir(dir))) {
+		return 0;
+	while (count < DEVICES_MAX && (entry = readdir(dir))) {
 		if (sscanf(entry->d_name, "region%d", &number) != 1)
 			continue;
 		if (read_attribute(value, sizeof(value), ND "/%s/size", entry->d_name) < 0)
 			continue;
-		size = strtoull(value, NULL, 0);
-		if (size < TINY_BYTES)
-			continue;
-		found = number;
-		*ret_size = size;
-		break;
+		if (strtoull(value, NULL, 0) >= TINY_BYTES)
+			numbers[count++] = number;
 	}
 	closedir(dir);
-	return found;
+	qsort(numbers, count, sizeof(*numbers), by_number);
+	return count;
 }
 
 /* Whether the region has a usable device by now. */
-static bool find_device(struct device *ret_device)
+static bool device_of(int region, struct device *ret_device)
 {
-	uint64_t region_bytes, size;
-	struct device device = {};
-	int region, fd;
+	struct device device = {.region = region};
 	char value[32];
+	uint64_t size;
+	int fd;
 
-	region = find_region(&region_bytes);
-	if (region < 0)
-		return false;
 	if (read_attribute(value, sizeof(value), DAX "/dax%d.0/size", region) == 0) {
 		device.size_bytes = strtoull(value, NULL, 0);
 		device.dax = true;
@@ -204,6 +214,21 @@ static bool find_device(struct device *ret_device)
 	return true;
 }
 
+/* Whether there are so many usable devices by now: the first ones. */
+static bool find_devices(size_t count, struct device *ret_devices)
+{
+	int numbers[DEVICES_MAX];
+	size_t there = find_regions(numbers), i;
+
+	if (there < count)
+		return false;
+	for (i = 0; i < count; i++) {
+		if (!device_of(numbers[i], &ret_devices[i]))
+			return false;
+	}
+	return true;
+}
+
 static int64_t now_msec(void)
 {
 	struct timespec now;
@@ -213,7 +238,7 @@ static int64_t now_msec(void)
 }
 
 /* The kernel tells of each new device, also of those that this program does not look at. */
-static bool wait_device(struct device *ret_device)
+static bool wait_devices(size_t count, struct device *ret_devices)
 {
 	int64_t deadline_msec = now_msec() + WAIT_MSEC, left;
 	struct pollfd poll_fd = {.fd = uevent_fd, .events = POLLIN};
@@ -221,7 +246,7 @@ static bool wait_device(struct device *ret_device)
 
 	if (uevent_fd < 0)
 		return false;
-	while (!find_device(ret_device)) {
+	while (!find_devices(count, ret_devices)) {
 		left = deadline_msec - now_msec();
 		if (left <= 0)
 			return false;
@@ -231,28 +256,34 @@ static bool wait_device(struct device *ret_device)
 	return true;
 }
 
+static bool wait_device(struct device *ret_device)
+{
+	return wait_devices(1, ret_device);
+}
+
 /* Turns the raw namespace into a device-dax, as "ndctl create-namespace -m devdax" does. */
 static int make_dax(struct device *device)
 {
-	char seed[64], namespace[32];
-	int region = -1, result;
+	char seed[64], namespace[32], uuid[40];
+	int result;
 
-	sscanf(device->path, "/dev/pmem%d", &region);
-	snprintf(namespace, sizeof(namespace), "namespace%d.0", region);
-	result = read_attribute(seed, sizeof(seed), ND "/region%d/dax_seed", region);
+	snprintf(namespace, sizeof(namespace), "namespace%d.0", device->region);
+	snprintf(uuid, sizeof(uuid), "11111111-2222-3333-4444-%012d", device->region);
+	result = read_attribute(seed, sizeof(seed), ND "/region%d/dax_seed", device->region);
 	if (result < 0)
 		return result;
 	result = write_attribute(namespace, "/sys/bus/nd/drivers/nd_pmem/unbind");
 	if (result < 0)
 		return result;
-	if (write_attribute("11111111-2222-3333-4444-555555555555", ND "/%s/uuid", seed) < 0 ||
+	if (write_attribute(uuid, ND "/%s/uuid", seed) < 0 ||
 		write_attribute("2097152", ND "/%s/align", seed) < 0 ||
 		write_attribute(device->size_bytes > MEMMAP_IN_RAM_BYTES ? "pmem" : "ram",
 			ND "/%s/mode", seed) < 0 ||
 		write_attribute(namespace, ND "/%s/namespace", seed) < 0 ||
 		write_attribute(seed, "/sys/bus/nd/drivers/dax_pmem/bind") < 0)
 		return -EIO;
-	return wait_device(device) && device->dax ? 0 : -ENODEV;
+	/* Bound, and devtmpfs has its node, before the write is over. */
+	return device_of(device->region, device) && device->dax ? 0 : -ENODEV;
 }
 
 static void unmap_device(void)
@@ -262,24 +293,36 @@ static void unmap_device(void)
 	map = NULL;
 }
 
-/* Maps the device-dax, made where there is none. NULL, or what to answer. */
-static const char *map_device(void)
+/* A device-dax, made where there is none. NULL, or what to answer. */
+static const char *map_one(struct device *device, void **ret_address)
 {
-	struct device device;
 	void *address;
 	int fd;
 
-	if (!wait_device(&device))
-		return "error no-device";
-	if (!device.dax && make_dax(&device) < 0)
+	if (!device->dax && make_dax(device) < 0)
 		return "error no-devdax";
-	fd = open(device.path, O_RDWR | O_CLOEXEC);
+	fd = open(device->path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return "error open";
-	address = mmap(NULL, device.size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	address = mmap(NULL, device->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	if (address == MAP_FAILED)
 		return "error mmap";
+	*ret_address = address;
+	return NULL;
+}
+
+static const char *map_device(void)
+{
+	struct device device;
+	const char *error;
+	void *address;
+
+	if (!wait_device(&device))
+		return "error no-device";
+	error = map_one(&device, &address);
+	if (error)
+		return error;
 	unmap_device();
 	map = address;
 	map_bytes = device.size_bytes;
@@ -453,6 +496,8 @@ static void command_spin(uint64_t seed, char *answer, size_t size)
 	snprintf(answer, size, spinner_pid > 0 ? "ok" : "error fork");
 }
 
+#include "busy.h"
+
 static void command_stop(char *answer, size_t size)
 {
 	if (spinner_pid <= 0) {
@@ -592,12 +637,13 @@ static bool command_mapped(const char *word, uint64_t seed, char *answer, size_t
 
 static void serve(char *request)
 {
-	char *id, *word, *seed_word, answer[128] = "error unknown-command";
+	char *id, *word, *seed_word, *devices, answer[256] = "error unknown-command";
 	uint64_t seed;
 
 	id = strtok(request, " ");
 	word = strtok(NULL, " ");
 	seed_word = strtok(NULL, " ");
+	devices = strtok(NULL, " ");
 	if (!id || !word)
 		return;
 	seed = seed_word ? strtoull(seed_word, NULL, 0) : 0;
@@ -616,6 +662,11 @@ static void serve(char *request)
 				spinner->sigbus ? "sigbus"
 				: spinner_pid	? "running"
 						: "none");
+		else if (strcmp(word, "busy") == 0 || strcmp(word, "guard") == 0)
+			command_busy(*word == 'g', seed, devices ? strtoul(devices, NULL, 0) : 1,
+				answer, sizeof(answer));
+		else if (strcmp(word, "rounds") == 0)
+			command_rounds(answer, sizeof(answer));
 		else if (strcmp(word, "stop") == 0)
 			command_stop(answer, sizeof(answer));
 		else if (strcmp(word, "poweroff") == 0)
@@ -692,8 +743,10 @@ int main(void)
 	sigaction(SIGBUS, &action, NULL);
 	spinner = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	hog = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	busy = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	line_fd = open_line();
-	if (line_fd < 0 || uevent_fd < 0 || spinner == MAP_FAILED || hog == MAP_FAILED) {
+	if (line_fd < 0 || uevent_fd < 0 || spinner == MAP_FAILED || hog == MAP_FAILED ||
+		busy == MAP_FAILED) {
 		console("worker: cannot start: %m\n");
 		reboot(RB_POWER_OFF);
 	}
