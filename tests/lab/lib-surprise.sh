@@ -110,13 +110,17 @@ scrub_all()
 
 # --- when it was ---
 
-# An event of the script's is put into the journal, where the service has its own.
-# event_at TEXT: sets $event_usec (CLOCK_REALTIME)
-event_at()
+# event TEXT: puts an event of the script's into the journal, where the service has its own. Takes little time.
+event()
 {
-	systemd-cat -t lab-event echo "$1"
+	logger -t lab-event "$1"
+}
+
+# event_time: sets $event_usec (CLOCK_REALTIME), of the last one
+event_time()
+{
 	journalctl --sync
-	event_usec=$(journalctl -q -t lab-event -n 1 -o json | jq -r .__REALTIME_TIMESTAMP)
+	event_usec=$(journalctl -q -t lab-event -n 1 -o json | jq -r '._SOURCE_REALTIME_TIMESTAMP // .__REALTIME_TIMESTAMP')
 }
 
 # moved_usec LEASE STATE: when the history has it there the last time; nothing, when never

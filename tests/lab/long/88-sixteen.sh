@@ -113,8 +113,9 @@ run_case()
 	stage "$name"
 	pid=$(systemctl show -P MainPID libvirtd.service)
 	[ "$libvirt" = running ] || kill -STOP "$pid"
-	event_at "$name"
+	event "$name"
 	"event_$what"
+	event_time
 	succeeds "$name: all are fenced" wait_for 120 all_fenced
 	check_bound "$name" "${!deadline}" "${leases[@]}"
 	check_proofs "$name" "${ids[@]}"
