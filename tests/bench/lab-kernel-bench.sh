@@ -23,10 +23,13 @@ trace_begin()
 		echo "p:bench/${function}_in $function" >>"$tracing/kprobe_events"
 		echo "r:bench/${function}_out $function" >>"$tracing/kprobe_events"
 	done 2>/dev/null
+	# Also when the driver is not loaded yet.
+	echo p:bench/revoke_store_in device_dax:revoke_store >>"$tracing/kprobe_events"
+	echo r:bench/revoke_store_out device_dax:revoke_store >>"$tracing/kprobe_events"
 	echo 1 >"$tracing/events/bench/enable"
 }
 
-# Their times, as measurements: those of the kernel's worker are the revocation's.
+# Their times, as measurements: those within the order to revoke are the revocation's.
 trace_end()
 {
 	awk '
@@ -42,7 +45,7 @@ trace_end()
 				begun[task, event] = time
 			else if (sub(/_out$/, "", event) && (task, event) in begun) {
 				printf "{\"name\":\"%s_%s\",\"nsec\":%d}\n",
-					task ~ /^kworker/ ? "revoke" : "unbind", event,
+					(task, "revoke_store") in begun ? "revoke" : "unbind", event,
 					(time - begun[task, event]) * 1e9
 				delete begun[task, event]
 			}

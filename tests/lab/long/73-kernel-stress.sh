@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: --kernel debug --timeout 3600
+# lab: --kernel-arg systemd.mask=libvirtd.service --kernel-arg systemd.mask=pmemleased.service
 #
 # 73-kernel-stress.sh [SECONDS]: the patches' own tests one by one, and then everything at once for
 # so long (300), on a kernel that checks itself and has delays where races could be. A complaint of the
@@ -10,7 +11,6 @@
 
 seconds=${1:-300}
 tests=/usr/local/lib/lab/patches
-systemctl stop pmemleased.service 2>/dev/null
 
 # program NAME [ARG]...: its result as one of ours
 program()
