@@ -112,5 +112,4 @@ case $LAB_BOOT in
 	there_and_back
 	;;
 esac
-[ "$tap_failed" -eq 0 ] || diag "$(journalctl -q -b -u pmemleased.service -o short-precise | cut -c1-260 | tail -n 150)"
 plan
