@@ -215,6 +215,29 @@ static void test_emptied(void **state)
 	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
 }
 
+/* Switched off and on: what comes back is bound by the kernel, and was nobody's intrusion. */
+static void test_bound_by_the_kernel(void **state)
+{
+	lend("a");
+	assert_string_equal(evict_device("nmem0").result, "done");
+	stop();
+	world_domain_stop(0);
+	world->missing = true;
+	start();
+	UNTIL(m->libvirt_connected && !m->jobs);
+	assert_non_null(region()->lease);
+	world->missing = false;
+	world->bound = true;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(!region()->lease && !m->jobs && !m->rescan_running);
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(!m->jobs && !m->rescan_running);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_false(world->bound);
+	assert_string_equal(readmit_device(false).message, "");
+	assert_true(world->bound);
+}
+
 /* The machine is not there: the rest is back, and it can be asked for again. */
 static void test_nobody_there(void **state)
 {
@@ -239,6 +262,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_back, setup_adopted, teardown),
 		cmocka_unit_test_setup_teardown(test_replaced, setup_adopted, teardown),
 		cmocka_unit_test_setup_teardown(test_emptied, setup_adopted, teardown),
+		cmocka_unit_test_setup_teardown(test_bound_by_the_kernel, setup_adopted, teardown),
 		cmocka_unit_test_setup_teardown(test_nobody_there, setup_adopted, teardown),
 	};
 
