@@ -228,7 +228,7 @@ qemu_arguments()
 	# Off for good once it was off: no later word turns it on.
 	[[ $kernel_args = *' audit='* ]] || kernel_args+=" audit=0"
 
-	[ ! -t 1 ] || tty=1
+	[[ ! -t 1 && -z ${LAB_TTY:-} ]] || tty=1
 	qemu=(
 		"$root_dir/qemu/lib/ld-linux-x86-64.so.2" --library-path "$root_dir/qemu/lib"
 		"$root_dir/qemu/qemu-system-x86_64" -L "$root_dir/qemu/share"
