@@ -26,6 +26,7 @@ struct Ask {
 	bool running;
 	uint64_t begin_usec; /* CLOCK_BOOTTIME */
 	uint64_t look_usec, again_usec;
+	bool removed;		       /* of a dimm: libvirt has said so */
 	uint64_t told_usec, tell_usec; /* of a dimm: when, and how long that is waited for */
 	bool refused; /* … its guest has said no, while libvirt was being asked */
 
@@ -244,8 +245,8 @@ static bool take_answer(struct Ask *a, int r)
 {
 	const EvictData *d = a->job->data;
 
-	/* Its machine has ended, or has been given nothing. */
-	if (a->mem.ram && (r == VIRT_NO_DOMAIN || r == VIRT_NOT_RUNNING)) {
+	/* It has gone, or its machine has, or that has been given nothing. */
+	if (a->mem.ram && (a->removed || r == VIRT_NO_DOMAIN || r == VIRT_NOT_RUNNING)) {
 		r = 0;
 		a->release.over = a->release.released = true;
 	}
@@ -401,8 +402,15 @@ void ask_look(Manager *m, const char *domain, const char *alias)
 	struct Ask *a = find(m, domain, alias);
 	Lease *lease;
 
-	if (a)
-		look_now(a);
+	if (a && a->mem.ram) {
+		/* libvirt tells it when QEMU has dropped the memory, and has nothing to add. */
+		a->removed = true;
+		a->timer = sd_event_source_disable_unref(a->timer);
+		if (!a->running) {
+			(void)take_answer(a, 0);
+			ask_end(a->job);
+		}
+	}
 	LIST_FOREACH (lease, &m->leases, leases) {
 		if (lease->gone || !lease->region || lease->region->lease != lease ||
 			!pml_streq(lease->record.domain, domain) ||

@@ -502,30 +502,36 @@ static int release_look(Call *c, VirtRelease *release, char **why, char **ret_wh
  */
 static int detach(Call *c, const VirtMemory *mem, VirtRelease *release, char **ret_why)
 {
+	_cleanup_free_ char *busy = NULL, *why = NULL;
 	bool present = false;
-	int r;
+	int failed = 0, r;
 
-	r = call_has_device(c, mem, &present, ret_why);
-	if (r != 0)
-		return r;
-	/* An attach that still runs is not in the XML yet. */
-	if (!present) {
-		_cleanup_free_ char *busy = NULL;
-
-		r = call_idle(c, &busy);
-		release->over = release->released = r == 0;
-		if (r == VIRT_AMBIGUOUS)
+	if (release->pid == 0) {
+		if (virDomainDetachDeviceAlias(c->dom, mem->alias, VIR_DOMAIN_AFFECT_LIVE) == 0) {
+			release->pid = 1;
 			return 0;
-		if (r != 0)
-			*ret_why = TAKE_PTR(busy);
-		return r;
+		}
+		/* Maybe because it is not there. */
+		failed = call_error(c, &why);
+		if (failed == VIRT_UNAVAILABLE) {
+			*ret_why = TAKE_PTR(why);
+			return failed;
+		}
 	}
-	if (release->pid != 0)
+	r = call_has_device(c, mem, &present, ret_why);
+	if (r != 0 || present) {
+		if (r == 0 && failed)
+			*ret_why = TAKE_PTR(why);
+		return r ? r : failed;
+	}
+	/* An attach that still runs is not in the XML yet. */
+	r = call_idle(c, &busy);
+	release->over = release->released = r == 0;
+	if (r == VIRT_AMBIGUOUS)
 		return 0;
-	if (virDomainDetachDeviceAlias(c->dom, mem->alias, VIR_DOMAIN_AFFECT_LIVE) < 0)
-		return call_error(c, ret_why);
-	release->pid = 1;
-	return 0;
+	if (r != 0)
+		*ret_why = TAKE_PTR(busy);
+	return r;
 }
 
 static int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,

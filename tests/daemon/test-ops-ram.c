@@ -152,6 +152,30 @@ static void test_asked_again(void **state)
 	until_free();
 }
 
+/* libvirt's word is enough: it is not asked again what it has just told. */
+static void test_removed(void **state)
+{
+	uint64_t begin, id;
+	WorldEnd e;
+
+	world->agent = WORLD_AGENT_WORKS;
+	lend("a");
+	assert_int_equal(try_evict(LONG_USEC, false), 0);
+	id = job->id;
+	UNTIL(world->asks > 0 && region()->lease->record.state == PML_LEASE_DRAINING);
+	for (int i = 0; i < 100; i++)
+		assert_true(sd_event_run(event, 20 * USEC_PER_MSEC) >= 0);
+	begin = pml_now_usec(CLOCK_MONOTONIC);
+	world->domains[0].mapped = false;
+	world->libvirt_down = true;
+	tell(VIRT_EV_DEVICE_REMOVED);
+	UNTIL(world_job_result(id, &e));
+	world->libvirt_down = false;
+	assert_string_equal(e.result, "done");
+	assert_true(pml_now_usec(CLOCK_MONOTONIC) - begin < 5 * USEC_PER_SEC);
+	until_free();
+}
+
 static void test_silent(void **state)
 {
 	WorldEnd e;
@@ -343,6 +367,7 @@ int main(int argc, char **argv)
 		RAM_TEST(test_scrub_of_held),
 		RAM_TEST(test_refused),
 		RAM_TEST(test_asked_again),
+		RAM_TEST(test_removed),
 		RAM_TEST(test_silent),
 		RAM_TEST(test_destroyed),
 		RAM_TEST(test_not_destroyed),
