@@ -6,6 +6,8 @@
  *	fd-closed	a mapping alone, never touched before the first command
  *	fork		a mapping alone, in a child; its parent, which made it, has let go
  *	passed-fd	a descriptor alone, received over a socket; the sender has let go
+ *	pinned		no descriptor and no mapping, but pages that the kernel holds for it: a
+ *			buffer registered with io_uring
  *	in-flight	a descriptor on its way over a socket pair, which no process has open
  *
  * Prints "pid N" for each process that holds, then "ready". Then, a line of input each:
@@ -18,6 +20,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -27,7 +30,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -83,6 +88,22 @@ static int map_device(void)
 		return -errno;
 	map = address;
 	return 0;
+}
+
+/* The first pages, for as long as the ring lives. */
+static void pin(void)
+{
+	struct iovec buffer = {.iov_base = (void *)map, .iov_len = 65536};
+	struct io_uring_params params = {};
+	int ring_fd;
+
+	ring_fd = (int)syscall(SYS_io_uring_setup, 1, &params);
+	if (ring_fd < 0)
+		die("io_uring_setup");
+	if (syscall(SYS_io_uring_register, ring_fd, IORING_REGISTER_BUFFERS, &buffer, 1) < 0)
+		die("io_uring_register");
+	munmap((void *)map, map_bytes);
+	map = NULL;
 }
 
 static void send_fd(int socket_fd, int fd)
@@ -147,10 +168,12 @@ static void hold(const char *mode, const char *device)
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets) < 0)
 		die("socketpair");
 	if (strcmp(mode, "map") == 0 || strcmp(mode, "fd-closed") == 0 ||
-		strcmp(mode, "fork") == 0) {
+		strcmp(mode, "fork") == 0 || strcmp(mode, "pinned") == 0) {
 		if (map_device() < 0)
 			die("mmap");
 	}
+	if (strcmp(mode, "pinned") == 0)
+		pin();
 	if (strcmp(mode, "passed-fd") == 0 || strcmp(mode, "in-flight") == 0) {
 		send_fd(sockets[0], device_fd);
 		receive_fd = sockets[1];
@@ -220,7 +243,8 @@ static void obey(char *line)
 
 int main(int argc, char **argv)
 {
-	static const char *const modes[] = {"map", "fd-closed", "fork", "passed-fd", "in-flight"};
+	static const char *const modes[] = {
+		"map", "fd-closed", "fork", "passed-fd", "pinned", "in-flight"};
 	struct sigaction action = {.sa_handler = sigbus_handler, .sa_flags = SA_NODEFER};
 	bool known = false;
 	char line[128];
@@ -228,7 +252,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc == 3 && i < sizeof(modes) / sizeof(modes[0]); i++)
 		known = known || strcmp(argv[1], modes[i]) == 0;
 	if (!known) {
-		fprintf(stderr, "usage: holder map|fd-closed|fork|passed-fd|in-flight DEVICE\n");
+		fprintf(stderr,
+			"usage: holder map|fd-closed|fork|passed-fd|pinned|in-flight DEVICE\n");
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);

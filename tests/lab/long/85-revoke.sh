@@ -110,8 +110,26 @@ succeeds "evicted" pmemlease evict "$dax" --deadline=0
 is "$(virsh domstate g4 | head -n 1)" paused "it is paused"
 succeeds "and the region free all the same" wait_for 30 free_again
 
-# --- a machine whose guest would not survive it ---
+# --- held past the bound: the kernel holds pages for somebody ---
 virsh --quiet destroy g2 2>/dev/null || true
+mkdir -p /etc/pmemlease/pmemleased.conf.d
+printf '[Proof]\nTimeout=3s\n' >/etc/pmemlease/pmemleased.conf.d/50-bounds.conf
+systemctl reload pmemleased.service
+bare_start b2
+pmemlease scrub "$dax" --discard="$(region_get "$dax" Owner)" >/dev/null
+succeeds "leased, and somebody pins pages of it" pmemlease lease "$dax" b2
+holder_start pinning pinned "/dev/$dax"
+fails "an eviction says that it could not be proved" pmemlease evict "$dax" --deadline=0
+is "$(lease_get "$dax" State)" stuck "it is stuck"
+is "$(region_get "$dax" Use)" quarantined "and quarantined"
+like "$(pmemlease proof "$dax" --json | jq -r .kernel_refs)" "^[1-9]" "the proof has the kernel's references"
+like "$(pmemlease proof "$dax")" "reference.* on its memory for somebody \(io_uring" "and says what they may be"
+like "$(refusal pmemlease lease "$dax" g4)" "status [1-9]" "it is not lent"
+holder_end pinning
+succeeds "its holder goes: proved after all, and free" wait_for 90 free_again
+virsh --quiet destroy b2
+
+# --- a machine whose guest would not survive it ---
 bare_start b1
 pmemlease scrub "$dax" --discard="$(region_get "$dax" Owner)" >/dev/null
 succeeds "leased to a machine with an AMD processor without succor and overflow-recov" pmemlease lease "$dax" b1
