@@ -137,6 +137,10 @@ int watch_holders(Region *region, const PmlProof *proof, WatchFn fn, bool *ret_b
 	}
 	if (pml_proof_verdict(proof) == PML_PROOF_UNEXPLAINED)
 		blind = true;
+	/* For whom the kernel holds pages is seen nowhere, and his end neither, whoever else is
+	 * seen. */
+	if (pml_proof_kernel_refs(proof) > 0 && pml_proof_kernel_refs(proof) != UINT64_MAX)
+		blind = true;
 	*ret_blind = blind;
 	return 0;
 }

@@ -331,8 +331,8 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 	(void)snprintf(text, sizeof(text),
 		"{\"format\":1,\"verdict\":\"%s\",\"summary\":\"made up: %s\",\"region\":\"r\",\"rung\":\"%s\",\"binding\":\"none\","
 		"\"realtime_usec\":1,\"settled\":true,\"processes\":1,\"processes_denied\":0,\"mappings_left\":0,"
-		"\"module_refs\":null,\"unexplained_refs\":null,\"holders\":[%s],\"blind_spots\":[]}",
-		verdict, verdict, req->rung, holders);
+		"\"module_refs\":null,\"unexplained_refs\":null,\"kernel_refs\":%d,\"holders\":[%s],\"blind_spots\":[]}",
+		verdict, verdict, req->rung, world->kernel_refs, holders);
 	return pml_proof_from_json(text, ret);
 }
 

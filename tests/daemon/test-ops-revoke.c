@@ -144,6 +144,9 @@ static void test_held_by_the_kernel(void **state)
 	assert_int_equal(region()->lease->record.state, PML_LEASE_STUCK);
 	/* Unbinding would wait for them. */
 	assert_true(world->bound);
+	/* Its machine is watched, and lives: that nobody else is seen must not be all that is
+	 * waited for. */
+	UNTIL(!region()->job);
 	world->kernel_refs = 0;
 	UNTIL(!region()->lease && region()->record.use == PML_USE_FREE);
 }
