@@ -22,6 +22,10 @@ struct MediaRun {
 	sd_event_source *exit_source;
 	int output_fd;
 	int pidfd;
+	/* The device, until the helper is reaped: one that is ending shows neither files nor
+	 * mappings while the kernel still takes them down, and a proof of another region would find
+	 * references that nobody explains. */
+	int device_fd;
 	bool reaped;
 	char line[256];
 	size_t line_len;
@@ -108,6 +112,8 @@ static int on_exit_event(sd_event_source *s, int fd, uint32_t revents, void *use
 	run->exit_source = sd_event_source_disable_unref(run->exit_source);
 	(void)waitid(P_PIDFD, (id_t)run->pidfd, &info, WEXITED);
 	run->reaped = true;
+	closep(&run->device_fd);
+	run->device_fd = -EBADF;
 	/* What it wrote before it ended is still in the pipe; ours is non-blocking, so a stray
 	 * writer cannot hold us. */
 	while (read_output(run) > 0)
@@ -182,18 +188,20 @@ int media_run_start(sd_event *event, const char *helper, int fd, unsigned n_thre
 	void (*progress)(void *data, bool verify, uint64_t done_bytes, uint64_t total_bytes),
 	void (*done)(void *data, const MediaReport *report), void *data, MediaRun **ret)
 {
-	_cleanup_close_ int device = fd;
 	MediaRun *run = calloc(1, sizeof(*run));
 	int r;
 
-	if (!run)
+	if (!run) {
+		closep(&fd);
 		return -ENOMEM;
+	}
 	*run = (MediaRun){.output_fd = -EBADF,
 		.pidfd = -EBADF,
+		.device_fd = fd,
 		.progress = progress,
 		.done = done,
 		.data = data};
-	r = spawn(run, helper, device, n_threads, size_bytes);
+	r = spawn(run, helper, fd, n_threads, size_bytes);
 	if (r >= 0)
 		r = sd_event_add_io(
 			event, &run->output_source, run->output_fd, EPOLLIN, on_output, run);
@@ -228,6 +236,7 @@ MediaRun *media_run_free(MediaRun *run)
 	sd_event_source_disable_unref(run->exit_source);
 	closep(&run->output_fd);
 	closep(&run->pidfd);
+	closep(&run->device_fd);
 	free(run);
 	return NULL;
 }

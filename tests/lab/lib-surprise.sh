@@ -132,7 +132,8 @@ moved_usec()
 
 # --- checks: NAME first ---
 
-# check_bound NAME DEADLINE_USEC LEASE...: each fenced in time, or said to be stuck, from its own draining or else from the event.
+# check_bound NAME DEADLINE_USEC LEASE...: each fenced in time, from its own draining or else from the event; with $stuck_is_told, or
+# said to be stuck.
 check_bound()
 {
 	local name=$1 deadline=$2 bound lease from to worst=0 late=''
@@ -143,7 +144,7 @@ check_bound()
 		from=$(moved_usec "$lease" draining)
 		[ "$deadline" -gt 0 ] && [ -n "$from" ] || from=$event_usec
 		to=$(moved_usec "$lease" fenced)
-		[ -n "$to" ] || to=$(moved_usec "$lease" stuck)
+		[ -n "$to" ] || [ -z "${stuck_is_told:-}" ] || to=$(moved_usec "$lease" stuck)
 		[ -n "$to" ] || { late+="$lease never; " && continue; }
 		[ $((to - from)) -le "$bound" ] || late+="$lease after $((to - from)) us; "
 		[ $((to - from)) -le "$worst" ] || worst=$((to - from))

@@ -5,7 +5,7 @@
 # Sixteen regions of two busy guests are taken back at once: planned, by surprise, and by surprise with libvirtd stopped. The next
 # owner writes all of them while the old guests go on trying, and none ever sees a byte of the other. Runs on any kernel.
 #
-# 88-sixteen.sh [CASE]...: those alone, such as "unbound:stopped:10", which is what is done to them, how libvirtd is, and how many
+# 91-sixteen.sh [CASE]...: those alone, such as "unbound:stopped:10", which is what is done to them, how libvirtd is, and how many
 # seconds both sides are watched
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
