@@ -10,28 +10,20 @@
 #include <inttypes.h>
 
 #include "log.h"
-#include "children.h"
-#include "layout.h"
 #include "ops-internal.h"
+#include "part-job.h"
 #include "part-rows.h"
 #include "util.h"
 
 typedef struct DeviceData {
-	Manager *manager;
-	char *name;
-	LedgerChange change;
+	PartJob p;
 	uint64_t deadline_usec; /* CLOCK_BOOTTIME, or one of PML_DEADLINE_… */
 	PmlAfterFence after_fence;
 	DrainPolicy how;
-	Children children;
 
 	/* --- read and written by the steps' run --- */
-	int (*scan)(const char *name, PmlPart **ret);
 	int (*disable)(const PmlPartNamespace *seen);
-	PmlPart *part;
-	Layout layout;
-	char *key;			    /* of the layout */
-	const PmlPartNamespace **disabling; /* of part */
+	const PmlPartNamespace **disabling; /* of p.part */
 	size_t n_disabling;
 } DeviceData;
 
@@ -39,27 +31,9 @@ static void device_data_free(void *data)
 {
 	DeviceData *d = data;
 
-	ledger_change_clear(&d->change);
-	layout_clear(&d->layout);
-	free(d->key);
-	(void)pml_part_free(d->part);
-	children_clear(&d->children);
+	part_job_clear(&d->p);
 	free(d->disabling);
-	free(d->name);
 	free(d);
-}
-
-static int look_run(void *data)
-{
-	DeviceData *d = data;
-
-	d->part = pml_part_free(d->part);
-	return d->scan(d->name, &d->part);
-}
-
-static JobNext look_done(Job *job, int r)
-{
-	return op_part_looked(job, ((const DeviceData *)job->data)->name, r);
 }
 
 /* --- how it is laid out, for its return --- */
@@ -68,14 +42,14 @@ static JobNext layout_prepare(Job *job)
 {
 	DeviceData *d = job->data;
 	PmlTxn *txn = op_txn_new_job(job, false);
-	int r = txn ? layout_of(job->manager, d->part, &d->layout) : -ENOMEM;
+	int r = txn ? layout_of(job->manager, d->p.part, &d->p.layout) : -ENOMEM;
 
-	d->key = layout_key(d->part);
-	if (r < 0 || !d->key) {
+	d->p.key = layout_key(d->p.part);
+	if (r < 0 || !d->p.key) {
 		(void)pml_txn_free(txn);
 		return op_fail(job, r < 0 ? r : -ENOMEM, "record how the device is laid out");
 	}
-	ledger_change_init(&d->change, job->manager, txn);
+	ledger_change_init(&d->p.change, job->manager, txn);
 	return JOB_NEXT;
 }
 
@@ -86,14 +60,14 @@ static int take_over_recorded(DeviceData *d)
 	Layout before;
 	int r;
 
-	r = pml_ledger_layout(d->manager->ledger, d->key, &json);
+	r = pml_ledger_layout(d->p.manager->ledger, d->p.key, &json);
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0)
 		r = layout_parse(json, &before);
 	if (r < 0)
 		return r;
-	r = layout_take_over(&d->layout, &before);
+	r = layout_take_over(&d->p.layout, &before);
 	layout_clear(&before);
 	return r;
 }
@@ -107,9 +81,9 @@ static int layout_run(void *data)
 	r = take_over_recorded(d);
 	if (r < 0)
 		return r;
-	json = layout_format(&d->layout);
-	r = json ? pml_txn_layout(d->change.txn, d->key, json) : -ENOMEM;
-	return r < 0 ? r : ledger_change_run(&d->change);
+	json = layout_format(&d->p.layout);
+	r = json ? pml_txn_layout(d->p.change.txn, d->p.key, json) : -ENOMEM;
+	return r < 0 ? r : ledger_change_run(&d->p.change);
 }
 
 /* --- evict --- */
@@ -133,12 +107,12 @@ static int list_waiting(Job *job)
 	size_t n;
 	int r;
 
-	r = part_rows(job->manager, d->part, &rows, &n);
+	r = part_rows(job->manager, d->p.part, &rows, &n);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n && r >= 0; i++)
 		if (rows[i].region && is_to_be_evicted(rows[i].region))
-			r = children_add(&d->children, rows[i].region->id);
+			r = children_add(&d->p.children, rows[i].region->id);
 	part_rows_free(rows, n);
 	return r;
 }
@@ -173,14 +147,9 @@ static JobNext evict_prepare(Job *job)
 	int r;
 
 	/* What comes behind it is short. */
-	d->children = (Children){.begin = begin_one, .what = "taken back", .to = 0.9};
+	d->p.children = (Children){.begin = begin_one, .what = "taken back", .to = 0.9};
 	r = list_waiting(job);
-	return r < 0 ? op_fail(job, r, "list the regions") : children_begin(&d->children, job);
-}
-
-static void device_child(Job *job, Job *child, bool ended)
-{
-	children_moved(&((DeviceData *)job->data)->children, job, ended);
+	return r < 0 ? op_fail(job, r, "list the regions") : children_begin(&d->p.children, job);
 }
 
 static JobNext evict_done(Job *job, int r)
@@ -190,12 +159,6 @@ static JobNext evict_done(Job *job, int r)
 	job_set_error(job, PML_ERROR_CANCELLED,
 		"It was cancelled. What was taken back already stays so; see `pmemlease regions`.");
 	return JOB_FAIL;
-}
-
-/* What an eviction has unbound is seen to be so by a scan. */
-static JobNext scan_prepare(Job *job)
-{
-	return op_rescan(job);
 }
 
 /* --- disable --- */
@@ -234,7 +197,7 @@ static int list_disabling(Job *job)
 	size_t n;
 	int r;
 
-	r = part_rows(job->manager, d->part, &rows, &n);
+	r = part_rows(job->manager, d->p.part, &rows, &n);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n && r >= 0; i++)
@@ -246,7 +209,7 @@ static int list_disabling(Job *job)
 
 static char *disabling_text(const DeviceData *d)
 {
-	_cleanup_free_ char *label = part_label(d->part);
+	_cleanup_free_ char *label = part_label(d->p.part);
 	char *text = NULL, *more;
 
 	if (!label || asprintf(&text, "%s is to leave, disabling", label) < 0)
@@ -278,29 +241,13 @@ static JobNext record_prepare(Job *job)
 	}
 	text = disabling_text(d);
 	txn = op_txn_new_job(job, false);
-	r = txn && text ? pml_txn_note(txn, "daemon", d->name, text) : -ENOMEM;
+	r = txn && text ? pml_txn_note(txn, "daemon", d->p.name, text) : -ENOMEM;
 	if (r < 0) {
 		(void)pml_txn_free(txn);
 		return op_fail(job, r, "record what is to be disabled");
 	}
-	ledger_change_init(&d->change, job->manager, txn);
+	ledger_change_init(&d->p.change, job->manager, txn);
 	return JOB_NEXT;
-}
-
-static int record_run(void *data)
-{
-	return ledger_change_run(&((DeviceData *)data)->change);
-}
-
-static JobNext record_done(Job *job, int r)
-{
-	DeviceData *d = job->data;
-
-	ledger_change_done(&d->change, r);
-	if (r == 0)
-		return JOB_NEXT;
-	job_set_ledger_error(job, r, d->change.why);
-	return JOB_FAIL;
 }
 
 static JobNext disable_prepare(Job *job)
@@ -317,7 +264,7 @@ static int disable_run(void *data)
 	for (size_t i = 0; i < d->n_disabling; i++)
 		(void)d->disable(d->disabling[i]);
 	d->n_disabling = 0;
-	return look_run(d);
+	return part_job_look(d);
 }
 
 /* --- the word --- */
@@ -325,7 +272,7 @@ static int disable_run(void *data)
 /* True: something is, and the job's error says what. */
 static bool say_what_is_in_the_way(Job *job, const PartRow *rows, size_t n)
 {
-	_cleanup_free_ char *label = part_label(((DeviceData *)job->data)->part);
+	_cleanup_free_ char *label = part_label(((PartJob *)job->data)->part);
 	char list[sizeof(job->message) / 2] = "";
 	size_t used = 0;
 
@@ -344,13 +291,13 @@ static bool say_what_is_in_the_way(Job *job, const PartRow *rows, size_t n)
 static void note(Job *job)
 {
 	const DeviceData *d = job->data;
-	_cleanup_free_ char *label = part_label(d->part), *text = NULL;
+	_cleanup_free_ char *label = part_label(d->p.part), *text = NULL;
 	PmlTxn *txn = op_txn_new(job->uid);
 
 	log_full(LOG_NOTICE, &(LogFields){.message_id = PML_MESSAGE_SAFE_TO_REMOVE},
-		"%s is safe to remove.", label ? label : d->name);
-	if (txn && asprintf(&text, "%s is safe to remove", label ? label : d->name) >= 0 &&
-		pml_txn_note(txn, "daemon", d->name, text) >= 0)
+		"%s is safe to remove.", label ? label : d->p.name);
+	if (txn && asprintf(&text, "%s is safe to remove", label ? label : d->p.name) >= 0 &&
+		pml_txn_note(txn, "daemon", d->p.name, text) >= 0)
 		(void)manager_apply(job->manager, TAKE_PTR(txn), NULL, NULL);
 	(void)pml_txn_free(txn);
 }
@@ -363,7 +310,7 @@ static JobNext word_prepare(Job *job)
 	size_t n;
 	int r;
 
-	r = part_rows(job->manager, d->part, &rows, &n);
+	r = part_rows(job->manager, d->p.part, &rows, &n);
 	if (r < 0)
 		return op_fail(job, r, "list what is in the way");
 	in_the_way = say_what_is_in_the_way(job, rows, n);
@@ -379,32 +326,31 @@ static int device_cancel(Job *job)
 {
 	if (!pml_streq(job->kind->steps[job->step].name, "evict"))
 		return -EBUSY;
-	for (Job *j = job->manager->jobs; j; j = j->next)
-		if (j->parent == job)
-			(void)job_cancel(j);
+	part_job_cancel_children(job);
 	return 0;
 }
 
 static const JobStep device_steps[] = {
-	{.name = "look", .where = EXEC_WORK, .run = look_run, .done = look_done},
+	{.name = "look", .where = EXEC_WORK, .run = part_job_look, .done = part_job_looked},
 	{.name = "layout",
 		.prepare = layout_prepare,
 		.where = EXEC_LEDGER,
 		.run = layout_run,
-		.done = record_done},
+		.done = part_job_changed},
 	{.name = "evict", .prepare = evict_prepare, .done = evict_done},
-	{.name = "scan", .prepare = scan_prepare},
+	/* What an eviction has unbound is seen to be so. */
+	{.name = "scan", .prepare = op_rescan},
 	{.name = "record",
 		.prepare = record_prepare,
 		.where = EXEC_LEDGER,
-		.run = record_run,
-		.done = record_done,
+		.run = part_job_change,
+		.done = part_job_changed,
 		.optional_skip = true},
 	{.name = "disable",
 		.prepare = disable_prepare,
 		.where = EXEC_WORK,
 		.run = disable_run,
-		.done = look_done},
+		.done = part_job_looked},
 	{.name = "word", .prepare = word_prepare},
 };
 
@@ -414,7 +360,7 @@ const JobKind op_evict_device_kind = {
 	.n_steps = ELEMENTSOF(device_steps),
 	.data_free = device_data_free,
 	.cancel = device_cancel,
-	.child = device_child,
+	.child = part_job_child,
 };
 
 int op_evict_device_start(Manager *m, const char *name, uint64_t deadline_usec,
@@ -429,25 +375,23 @@ int op_evict_device_start(Manager *m, const char *name, uint64_t deadline_usec,
 		return r;
 	for (Job *j = m->jobs; j; j = j->next)
 		if (j->kind == &op_evict_device_kind &&
-			strcmp(((DeviceData *)j->data)->name, name) == 0)
+			strcmp(((PartJob *)j->data)->name, name) == 0)
 			return op_error(err, PML_ERROR_BUSY,
 				"%s is being evicted already (job %" PRIu64 "). Wait for that job.",
 				name, j->id);
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
-	d->manager = m;
-	d->scan = m->scan_part ? m->scan_part : pml_part_scan;
 	d->disable = m->disable_namespace ? m->disable_namespace : pml_part_disable_namespace;
 	/* Without one each lease has its own. */
 	d->deadline_usec = is_word(deadline_usec) ? deadline_usec
 						  : pml_now_usec(CLOCK_BOOTTIME) + deadline_usec;
 	d->after_fence = after_fence;
 	d->how = *how;
-	d->name = strdup(name);
-	if (!d->name) {
-		free(d);
-		return -ENOMEM;
+	r = part_job_init(&d->p, m, name);
+	if (r < 0) {
+		device_data_free(d);
+		return r;
 	}
 	r = job_start(m, &op_evict_device_kind, NULL, NULL, uid, d, ret_job);
 	if (r == -EDQUOT)

@@ -10,28 +10,20 @@
 
 #include <inttypes.h>
 
-#include "children.h"
-#include "layout.h"
 #include "log.h"
 #include "ops-internal.h"
+#include "part-job.h"
 #include "part-rows.h"
 #include "util.h"
 
 typedef struct ReadmitData {
-	Manager *manager;
-	char *name;
+	PartJob p;
 	bool scrub;
-	LedgerChange change;
-	Children children;
-	char **fresh; /* ids of the regions that are another medium's; NULL-terminated */
+	char **fresh; /* ids of the regions that are another medium's */
 	size_t n_fresh;
 
 	/* --- read and written by the steps' run --- */
-	int (*scan)(const char *name, PmlPart **ret);
 	int (*enable)(const PmlPartNamespace *seen);
-	PmlPart *part;
-	Layout layout;
-	char *key;
 	PmlLeaseRecord *wanted; /* for each entry of the layout; id "": none */
 	size_t *index;		/* layout_match() */
 	bool *same;
@@ -41,51 +33,33 @@ static void readmit_data_free(void *data)
 {
 	ReadmitData *d = data;
 
-	ledger_change_clear(&d->change);
-	children_clear(&d->children);
-	layout_clear(&d->layout);
+	part_job_clear(&d->p);
 	for (size_t i = 0; i < d->n_fresh; i++)
 		free(d->fresh[i]);
 	free(d->fresh);
-	(void)pml_part_free(d->part);
 	free(d->wanted);
 	free(d->index);
 	free(d->same);
-	free(d->key);
-	free(d->name);
 	free(d);
 }
 
 /* --- what there is, and what there was --- */
 
-static int look_run(void *data)
-{
-	ReadmitData *d = data;
-
-	d->part = pml_part_free(d->part);
-	return d->scan(d->name, &d->part);
-}
-
-static JobNext look_done(Job *job, int r)
-{
-	return op_part_looked(job, ((const ReadmitData *)job->data)->name, r);
-}
-
 static JobNext recall_prepare(Job *job)
 {
 	ReadmitData *d = job->data;
 
-	d->key = layout_key(d->part);
-	return d->key ? JOB_NEXT : op_fail(job, -ENOMEM, "recall how the device was laid out");
+	d->p.key = layout_key(d->p.part);
+	return d->p.key ? JOB_NEXT : op_fail(job, -ENOMEM, "recall how the device was laid out");
 }
 
 /* The newest of an entry's leases is the one that is made again. */
 static int recall_leases(ReadmitData *d)
 {
-	PmlLedger *l = d->manager->ledger;
+	PmlLedger *l = d->p.manager->ledger;
 
-	for (size_t i = 0; i < d->layout.n; i++)
-		for (char **id = d->layout.entries[i].leases; id && *id; id++) {
+	for (size_t i = 0; i < d->p.layout.n; i++)
+		for (char **id = d->p.layout.entries[i].leases; id && *id; id++) {
 			int r = pml_ledger_lease(l, *id, &d->wanted[i]);
 
 			if (r < 0 && r != -ENOENT)
@@ -100,14 +74,14 @@ static int recall_run(void *data)
 	ReadmitData *d = data;
 	int r;
 
-	r = pml_ledger_layout(d->manager->ledger, d->key, &json);
+	r = pml_ledger_layout(d->p.manager->ledger, d->p.key, &json);
 	if (r == 0)
-		r = layout_parse(json, &d->layout);
+		r = layout_parse(json, &d->p.layout);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	d->wanted = calloc(d->layout.n + 1, sizeof(*d->wanted));
-	d->index = calloc(d->layout.n + 1, sizeof(*d->index));
-	d->same = calloc(d->layout.n + 1, sizeof(*d->same));
+	d->wanted = calloc(d->p.layout.n + 1, sizeof(*d->wanted));
+	d->index = calloc(d->p.layout.n + 1, sizeof(*d->index));
+	d->same = calloc(d->p.layout.n + 1, sizeof(*d->same));
 	return d->wanted && d->index && d->same ? recall_leases(d) : -ENOMEM;
 }
 
@@ -124,7 +98,7 @@ static JobNext enable_prepare(Job *job)
 	ReadmitData *d = job->data;
 	PartRow *rows;
 	size_t n;
-	int r = part_rows(job->manager, d->part, &rows, &n);
+	int r = part_rows(job->manager, d->p.part, &rows, &n);
 
 	if (r < 0)
 		return op_fail(job, r, "list the regions");
@@ -142,18 +116,13 @@ static int enable_run(void *data)
 	int r;
 
 	/* One that cannot be enabled is told of at the end. */
-	for (size_t i = 0; i < d->part->n_namespaces; i++)
-		if (!d->part->namespaces[i].enabled)
-			(void)d->enable(&d->part->namespaces[i]);
-	r = look_run(d);
+	for (size_t i = 0; i < d->p.part->n_namespaces; i++)
+		if (!d->p.part->namespaces[i].enabled)
+			(void)d->enable(&d->p.part->namespaces[i]);
+	r = part_job_look(d);
 	if (r == 0)
-		layout_match(&d->layout, d->part, d->index, d->same);
+		layout_match(&d->p.layout, d->p.part, d->index, d->same);
 	return r;
-}
-
-static JobNext scan_prepare(Job *job)
-{
-	return op_rescan(job);
 }
 
 static int begin_nothing(Job *job, Region *region, Job **ret, OpError *err)
@@ -170,23 +139,24 @@ static JobNext guards_prepare(Job *job)
 	size_t n;
 	int r;
 
-	d->children = (Children){.begin = begin_nothing, .what = "unbound", .from = 0.1, .to = 0.2};
-	r = part_rows(job->manager, d->part, &rows, &n);
+	d->p.children =
+		(Children){.begin = begin_nothing, .what = "unbound", .from = 0.1, .to = 0.2};
+	r = part_rows(job->manager, d->p.part, &rows, &n);
 	if (r < 0)
 		return op_fail(job, r, "list the regions");
 	for (size_t i = 0; i < n; i++)
 		if (rows[i].region && rows[i].region->job &&
 			rows[i].region->job->kind == &op_guard_kind)
-			children_adopt(&d->children, job, rows[i].region->job);
+			children_adopt(&d->p.children, job, rows[i].region->job);
 	part_rows_free(rows, n);
-	return children_begin(&d->children, job);
+	return children_begin(&d->p.children, job);
 }
 
 static JobNext children_done(Job *job, int r)
 {
 	ReadmitData *d = job->data;
 
-	children_clear(&d->children);
+	children_clear(&d->p.children);
 	if (!job->cancelled)
 		return JOB_NEXT;
 	job_set_error(job, PML_ERROR_CANCELLED,
@@ -194,17 +164,12 @@ static JobNext children_done(Job *job, int r)
 	return JOB_FAIL;
 }
 
-static void readmit_child(Job *job, Job *child, bool ended)
-{
-	children_moved(&((ReadmitData *)job->data)->children, job, ended);
-}
-
 /* --- another medium --- */
 
 static bool is_recorded(const ReadmitData *d, const PmlPartNamespace *ns)
 {
-	for (size_t i = 0; i < d->layout.n; i++)
-		if (d->same[i] && &d->part->namespaces[d->index[i]] == ns)
+	for (size_t i = 0; i < d->p.layout.n; i++)
+		if (d->same[i] && &d->p.part->namespaces[d->index[i]] == ns)
 			return true;
 	return false;
 }
@@ -236,7 +201,7 @@ static int forget_what_was_there(ReadmitData *d, PartRow *rows, size_t n, PmlTxn
 {
 	int r = 0;
 
-	for (size_t i = 0; i < n && r >= 0 && d->layout.n > 0; i++) {
+	for (size_t i = 0; i < n && r >= 0 && d->p.layout.n > 0; i++) {
 		const Region *g = rows[i].region;
 
 		if (!rows[i].ns || !g || is_recorded(d, rows[i].ns) || !part_lease_is_over(g))
@@ -252,14 +217,14 @@ static int forget_what_was_there(ReadmitData *d, PartRow *rows, size_t n, PmlTxn
 static JobNext record_prepare(Job *job)
 {
 	ReadmitData *d = job->data;
-	_cleanup_free_ char *label = part_label(d->part), *text = NULL;
+	_cleanup_free_ char *label = part_label(d->p.part), *text = NULL;
 	PmlTxn *txn = op_txn_new_job(job, false);
 	PartRow *rows;
 	size_t n;
 	int r = label && txn ? 0 : -ENOMEM;
 
 	if (r >= 0)
-		r = part_rows(job->manager, d->part, &rows, &n);
+		r = part_rows(job->manager, d->p.part, &rows, &n);
 	if (r >= 0) {
 		r = forget_what_was_there(d, rows, n, txn);
 		part_rows_free(rows, n);
@@ -268,29 +233,13 @@ static JobNext record_prepare(Job *job)
 			      d->n_fresh) < 0)
 		r = -ENOMEM;
 	if (r >= 0)
-		r = pml_txn_note(txn, "daemon", d->name, text);
+		r = pml_txn_note(txn, "daemon", d->p.name, text);
 	if (r < 0) {
 		(void)pml_txn_free(txn);
 		return op_fail(job, r, "record what is back");
 	}
-	ledger_change_init(&d->change, job->manager, txn);
+	ledger_change_init(&d->p.change, job->manager, txn);
 	return JOB_NEXT;
-}
-
-static int change_run(void *data)
-{
-	return ledger_change_run(&((ReadmitData *)data)->change);
-}
-
-static JobNext change_done(Job *job, int r)
-{
-	ReadmitData *d = job->data;
-
-	ledger_change_done(&d->change, r);
-	if (r == 0)
-		return JOB_NEXT;
-	job_set_ledger_error(job, r, d->change.why);
-	return JOB_FAIL;
 }
 
 /* --- the regions and their leases --- */
@@ -302,12 +251,12 @@ static int list_regions(Job *job)
 	size_t n;
 	int r;
 
-	r = part_rows(job->manager, d->part, &rows, &n);
+	r = part_rows(job->manager, d->p.part, &rows, &n);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n && r >= 0; i++)
 		if (rows[i].region)
-			r = children_add(&d->children, rows[i].region->id);
+			r = children_add(&d->p.children, rows[i].region->id);
 	part_rows_free(rows, n);
 	return r;
 }
@@ -317,9 +266,9 @@ static JobNext on_each_region(Job *job, Children children)
 	ReadmitData *d = job->data;
 	int r;
 
-	d->children = children;
+	d->p.children = children;
 	r = list_regions(job);
-	return r < 0 ? op_fail(job, r, "list the regions") : children_begin(&d->children, job);
+	return r < 0 ? op_fail(job, r, "list the regions") : children_begin(&d->p.children, job);
 }
 
 static int begin_readmit(Job *job, Region *region, Job **ret, OpError *err)
@@ -362,8 +311,8 @@ static JobNext scrub_prepare(Job *job)
 /* The lease that the region's namespace had; NULL: none that is wanted again. */
 static const PmlLeaseRecord *wanted_on(const ReadmitData *d, const PmlPartNamespace *ns)
 {
-	for (size_t i = 0; i < d->layout.n; i++)
-		if (d->index[i] != SIZE_MAX && &d->part->namespaces[d->index[i]] == ns &&
+	for (size_t i = 0; i < d->p.layout.n; i++)
+		if (d->index[i] != SIZE_MAX && &d->p.part->namespaces[d->index[i]] == ns &&
 			d->wanted[i].id[0])
 			return &d->wanted[i];
 	return NULL;
@@ -376,7 +325,7 @@ static const PmlLeaseRecord *wanted_of(Job *job, const Region *region)
 	PartRow *rows;
 	size_t n;
 
-	if (part_rows(job->manager, d->part, &rows, &n) < 0)
+	if (part_rows(job->manager, d->p.part, &rows, &n) < 0)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		if (rows[i].region == region && rows[i].ns)
@@ -438,15 +387,15 @@ static int list_missing(const ReadmitData *d, char **ret)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < d->layout.n && r >= 0; i++) {
-		const LayoutEntry *e = &d->layout.entries[i];
+	for (size_t i = 0; i < d->p.layout.n && r >= 0; i++) {
+		const LayoutEntry *e = &d->p.layout.entries[i];
 
 		if (d->index[i] == SIZE_MAX)
 			r = append(ret, "; ", "there is no %s namespace of %" PRIu64 " bytes on %s",
 				e->mode, e->size_bytes, e->set);
-		else if (!d->part->namespaces[d->index[i]].enabled)
+		else if (!d->p.part->namespaces[d->index[i]].enabled)
 			r = append(ret, "; ", "%s cannot be enabled",
-				d->part->namespaces[d->index[i]].name);
+				d->p.part->namespaces[d->index[i]].name);
 	}
 	return r;
 }
@@ -456,7 +405,7 @@ static int list_not_leased(Job *job, char **ret)
 	const ReadmitData *d = job->data;
 	PartRow *rows;
 	size_t n;
-	int r = part_rows(job->manager, d->part, &rows, &n);
+	int r = part_rows(job->manager, d->p.part, &rows, &n);
 
 	if (r < 0)
 		return r;
@@ -501,17 +450,17 @@ static JobNext forget_prepare(Job *job)
 	int r;
 
 	/* While something was not leased again, it may be asked for again. */
-	if (d->layout.n == 0 || job->noted) {
+	if (d->p.layout.n == 0 || job->noted) {
 		job->skip = true;
 		return JOB_NEXT;
 	}
 	txn = op_txn_new_job(job, false);
-	r = txn ? pml_txn_layout(txn, d->key, NULL) : -ENOMEM;
+	r = txn ? pml_txn_layout(txn, d->p.key, NULL) : -ENOMEM;
 	if (r < 0) {
 		(void)pml_txn_free(txn);
 		return op_fail(job, r, "forget how the device was laid out");
 	}
-	ledger_change_init(&d->change, job->manager, txn);
+	ledger_change_init(&d->p.change, job->manager, txn);
 	return JOB_NEXT;
 }
 
@@ -529,14 +478,12 @@ static int readmit_device_cancel(Job *job)
 
 	if (!pml_streq(step, "readmit") && !pml_streq(step, "scrub") && !pml_streq(step, "lease"))
 		return -EBUSY;
-	for (Job *j = job->manager->jobs; j; j = j->next)
-		if (j->parent == job)
-			(void)job_cancel(j);
+	part_job_cancel_children(job);
 	return 0;
 }
 
 static const JobStep readmit_device_steps[] = {
-	{.name = "look", .where = EXEC_WORK, .run = look_run, .done = look_done},
+	{.name = "look", .where = EXEC_WORK, .run = part_job_look, .done = part_job_looked},
 	{.name = "recall",
 		.prepare = recall_prepare,
 		.where = EXEC_LEDGER,
@@ -546,25 +493,25 @@ static const JobStep readmit_device_steps[] = {
 		.prepare = enable_prepare,
 		.where = EXEC_WORK,
 		.run = enable_run,
-		.done = look_done},
-	{.name = "scan", .prepare = scan_prepare},
+		.done = part_job_looked},
+	{.name = "scan", .prepare = op_rescan},
 	{.name = "guards", .prepare = guards_prepare, .done = children_done},
-	{.name = "scan-unbound", .prepare = scan_prepare},
+	{.name = "scan-unbound", .prepare = op_rescan},
 	{.name = "record",
 		.prepare = record_prepare,
 		.where = EXEC_LEDGER,
-		.run = change_run,
-		.done = change_done},
+		.run = part_job_change,
+		.done = part_job_changed},
 	{.name = "readmit", .prepare = readmit_prepare, .done = children_done},
-	{.name = "scan-bound", .prepare = scan_prepare},
+	{.name = "scan-bound", .prepare = op_rescan},
 	{.name = "scrub", .prepare = scrub_prepare, .done = children_done},
 	{.name = "lease", .prepare = lease_prepare, .done = children_done},
 	{.name = "word", .prepare = word_prepare},
 	{.name = "forget",
 		.prepare = forget_prepare,
 		.where = EXEC_LEDGER,
-		.run = change_run,
-		.done = change_done,
+		.run = part_job_change,
+		.done = part_job_changed,
 		.optional_skip = true},
 };
 
@@ -574,7 +521,7 @@ const JobKind op_readmit_device_kind = {
 	.n_steps = ELEMENTSOF(readmit_device_steps),
 	.data_free = readmit_data_free,
 	.cancel = readmit_device_cancel,
-	.child = readmit_child,
+	.child = part_job_child,
 	.finished = readmit_device_finished,
 };
 
@@ -593,14 +540,12 @@ int op_readmit_device_start(
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
-	d->manager = m;
-	d->scan = m->scan_part ? m->scan_part : pml_part_scan;
 	d->enable = m->enable_namespace ? m->enable_namespace : pml_part_enable_namespace;
 	d->scrub = scrub;
-	d->name = strdup(name);
-	if (!d->name) {
-		free(d);
-		return -ENOMEM;
+	r = part_job_init(&d->p, m, name);
+	if (r < 0) {
+		readmit_data_free(d);
+		return r;
 	}
 	r = job_start(m, &op_readmit_device_kind, NULL, NULL, uid, d, ret_job);
 	if (r == -EDQUOT)

@@ -46,18 +46,6 @@ int op_memory(const Region *region, const char *alias, VirtMemory *ret)
 	return r;
 }
 
-JobNext op_part_looked(Job *job, const char *name, int r)
-{
-	if (r == -ENODEV || r == -EINVAL) {
-		job_set_error(job, PML_ERROR_NO_SUCH_DEVICE,
-			"This host has no %s. Name a DIMM (nmem0), an interleave set (region0) or a node (node1), as `ndctl "
-			"list -DR` and `numactl -H` show them.",
-			name);
-		return JOB_FAIL;
-	}
-	return r < 0 ? op_fail(job, r, "look at the device") : JOB_NEXT;
-}
-
 static void on_scanned(void *data, int r)
 {
 	job_resume(data);

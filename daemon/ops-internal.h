@@ -17,8 +17,6 @@ PmlTxn *op_txn_new_daemon(void);
 PmlTxn *op_txn_new_job(const Job *job, bool own);
 /* Fails the job for what nobody foresaw (out of memory); returns JOB_FAIL. */
 JobNext op_fail(Job *job, int r, const char *what);
-/* The end of a step that looks at a part of the host (part.h). */
-JobNext op_part_looked(Job *job, const char *name, int r);
 /* For prepare: goes on when the host has been looked at anew. */
 JobNext op_rescan(Job *job);
 /* Fills *err with what a positive outcome of libvirt (virt.h) means to who asked for a lease; why

@@ -255,6 +255,11 @@ static void test_two_actions_are_both_asked_for(void **state)
 	harness_call_async(&h, &call, PML_BUS_PATH, PML_IF_MANAGER, "EvictDevice", "sta{sv}",
 		"nmem0", UINT64_C(0), 0);
 	assert_second_is_asked(&call, PML_ACTION_EVICT, PML_ACTION_MANAGE);
+	/* Others' leases are made again by it. */
+	harness_polkit(&h, POLKIT_SILENT);
+	harness_call_async(&h, &call, PML_BUS_PATH, PML_IF_MANAGER, "ReadmitDevice", "sa{sv}",
+		"nmem0", 0);
+	assert_second_is_asked(&call, PML_ACTION_READMIT, PML_ACTION_MANAGE);
 }
 
 /* The daemon looks with root's eyes: it tells nobody else what it saw there. */
