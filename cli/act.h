@@ -45,6 +45,9 @@ ExitCode verb_device(sd_bus *bus, const Options *o, char *const *args);
 ExitCode evict_device(sd_bus *bus, const Options *o);
 ExitCode load_device(sd_bus *bus, const Options *o, const char *name, DeviceInfo *ret);
 void device_info_clear(DeviceInfo *d);
+/* Of a job about o->device: how it ended, and what is there now. */
+typedef int (*ShowDeviceFn)(FILE *f, const Options *o, const DeviceInfo *d, const JobOutcome *job);
+ExitCode tell_device(sd_bus *bus, const Options *o, const JobOutcome *outcome, ShowDeviceFn show);
 
 /* return.c: what is in o->device's place */
 ExitCode readmit_device(sd_bus *bus, const Options *o);

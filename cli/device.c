@@ -137,7 +137,7 @@ static int evict_device_message(sd_bus *bus, const Options *o, sd_bus_message **
 }
 
 /* What there is to say of it is said whether it went well or not. */
-static ExitCode tell(sd_bus *bus, const Options *o, const JobOutcome *outcome)
+ExitCode tell_device(sd_bus *bus, const Options *o, const JobOutcome *outcome, ShowDeviceFn show)
 {
 	_cleanup_(device_info_clear) DeviceInfo device = {};
 	Options quiet = *o;
@@ -147,7 +147,7 @@ static ExitCode tell(sd_bus *bus, const Options *o, const JobOutcome *outcome)
 	if (strcmp(outcome->result, "done") != 0)
 		code = report_outcome(&quiet, outcome);
 	if (load_device(bus, &quiet, o->device, &device) == EXIT_DONE)
-		(void)show_device_evicted(stdout, o, &device, outcome);
+		(void)show(stdout, o, &device, outcome);
 	return code;
 }
 
@@ -165,5 +165,6 @@ ExitCode evict_device(sd_bus *bus, const Options *o)
 	if (r < 0)
 		return report_errno(o, r, "Cannot ask the daemon");
 	code = follow_job(bus, o, watch, m, &outcome);
-	return code != EXIT_DONE || o->no_wait ? code : tell(bus, o, &outcome);
+	return code != EXIT_DONE || o->no_wait ? code
+					       : tell_device(bus, o, &outcome, show_device_evicted);
 }

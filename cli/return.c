@@ -209,21 +209,6 @@ static int message(sd_bus *bus, const Options *o, sd_bus_message **ret)
 	return r < 0 ? r : sd_bus_message_close_container(*ret);
 }
 
-/* Whether it went well or not, what is there now is shown. */
-static ExitCode tell(sd_bus *bus, const Options *o, const JobOutcome *outcome)
-{
-	_cleanup_(device_info_clear) DeviceInfo device = {};
-	Options quiet = *o;
-	ExitCode code = EXIT_DONE;
-
-	quiet.json = false;
-	if (strcmp(outcome->result, "done") != 0)
-		code = report_outcome(&quiet, outcome);
-	if (load_device(bus, &quiet, o->device, &device) == EXIT_DONE)
-		(void)show_device_readmitted(stdout, o, &device, outcome);
-	return code;
-}
-
 ExitCode readmit_device(sd_bus *bus, const Options *o)
 {
 	_cleanup_message_ sd_bus_message *m = NULL;
@@ -240,5 +225,7 @@ ExitCode readmit_device(sd_bus *bus, const Options *o)
 	if (r < 0)
 		return report_errno(o, r, "Cannot ask the daemon");
 	code = follow_job(bus, o, watch, m, &outcome);
-	return code != EXIT_DONE || o->no_wait ? code : tell(bus, o, &outcome);
+	return code != EXIT_DONE || o->no_wait
+		       ? code
+		       : tell_device(bus, o, &outcome, show_device_readmitted);
 }

@@ -68,16 +68,17 @@ static void show_dimms(FILE *f, const DeviceInfo *d)
 	fputc('\n', f);
 }
 
-static int show_rows(FILE *f, const Options *o, const DeviceInfo *d)
+/* One column is another's: what is in the way of its leaving, or who has it when it is back. */
+static int show_rows(FILE *f, const Options *o, const DeviceInfo *d, bool leaving)
 {
-	static const Column columns[] = {
+	const Column columns[] = {
 		{.name = "NAMESPACE"},
 		{.name = "MODE"},
 		{.name = "DEVICE"},
 		{.name = "SIZE", .right = true},
 		{.name = "CONTENT"},
 		{.name = "OWNER", .may_shrink = true},
-		{.name = "IN THE WAY", .may_shrink = true},
+		{.name = leaving ? "IN THE WAY" : "LEASE", .may_shrink = true},
 	};
 	_cleanup_table_ Table *t = NULL;
 	int r = table_new(o, f, columns, ELEMENTSOF(columns), &t);
@@ -89,8 +90,8 @@ static int show_rows(FILE *f, const Options *o, const DeviceInfo *d)
 		r = table_add(t,
 			(const char *const[]){row->name, row->mode, row->device,
 				format_size(size, row->size_bytes, o->bytes), row->content,
-				row->owner, row->in_the_way},
-			*row->in_the_way);
+				row->owner, leaving ? row->in_the_way : row->lease},
+			leaving && *row->in_the_way);
 	}
 	return r < 0 ? r : table_print(t);
 }
@@ -114,7 +115,7 @@ static void show_what_leaves(FILE *f, const DeviceInfo *d)
 
 static int show(FILE *f, const Options *o, const DeviceInfo *d)
 {
-	int r = show_rows(f, o, d);
+	int r = show_rows(f, o, d, true);
 
 	if (r < 0)
 		return r;
@@ -168,33 +169,6 @@ int show_device_evicted(FILE *f, const Options *o, const DeviceInfo *d, const Jo
 	return show(f, o, d);
 }
 
-static int show_what_is_back(FILE *f, const Options *o, const DeviceInfo *d)
-{
-	static const Column columns[] = {
-		{.name = "NAMESPACE"},
-		{.name = "MODE"},
-		{.name = "DEVICE"},
-		{.name = "SIZE", .right = true},
-		{.name = "CONTENT"},
-		{.name = "OWNER", .may_shrink = true},
-		{.name = "LEASE", .may_shrink = true},
-	};
-	_cleanup_table_ Table *t = NULL;
-	int r = table_new(o, f, columns, ELEMENTSOF(columns), &t);
-
-	for (size_t i = 0; i < d->n_rows && r == 0; i++) {
-		const DeviceRow *row = &d->rows[i];
-		char size[FORMAT_MAX];
-
-		r = table_add(t,
-			(const char *const[]){row->name, row->mode, row->device,
-				format_size(size, row->size_bytes, o->bytes), row->content,
-				row->owner, row->lease},
-			false);
-	}
-	return r < 0 ? r : table_print(t);
-}
-
 int show_device_readmitted(FILE *f, const Options *o, const DeviceInfo *d, const JobOutcome *job)
 {
 	char span[FORMAT_MAX];
@@ -207,5 +181,5 @@ int show_device_readmitted(FILE *f, const Options *o, const DeviceInfo *d, const
 		say(f, "Readmitted %s in %s.\n", d->name, format_span(span, job->elapsed_usec));
 	if (strcmp(job->result, "done") == 0 && *job->message)
 		say(f, "Note: %s\n", job->message);
-	return show_what_is_back(f, o, d);
+	return show_rows(f, o, d, false);
 }
