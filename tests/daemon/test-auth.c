@@ -257,8 +257,8 @@ static void test_two_actions_are_both_asked_for(void **state)
 	assert_second_is_asked(&call, PML_ACTION_EVICT, PML_ACTION_MANAGE);
 	/* Others' leases are made again by it. */
 	harness_polkit(&h, POLKIT_SILENT);
-	harness_call_async(&h, &call, PML_BUS_PATH, PML_IF_MANAGER, "ReadmitDevice", "sa{sv}",
-		"nmem0", 0);
+	harness_call_async(
+		&h, &call, PML_BUS_PATH, PML_IF_MANAGER, "ReadmitDevice", "sa{sv}", "nmem0", 0);
 	assert_second_is_asked(&call, PML_ACTION_READMIT, PML_ACTION_MANAGE);
 }
 
