@@ -111,7 +111,7 @@ static int accept_txn(Job *job, PmlTxn *txn)
 	}
 	d->before = rec;
 	rec.deadline_usec = d->deadline_usec;
-	(void)PML_STRCPY(rec.boot_id, job->manager->boot_id);
+	op_lease_stamp(region, &rec);
 	take_wishes(d, &rec);
 	r = pml_txn_lease_step(txn, &rec, PML_LEASE_EV_DRAIN, job->kind->name);
 	if (r >= 0)

@@ -66,7 +66,7 @@ int lease_fill_record(LeaseData *d, const Manager *m, const Region *region, cons
 	(void)snprintf(rec->alias, sizeof(rec->alias), PML_ALIAS_PREFIX "%s", rec->id);
 	(void)PML_STRCPY(rec->region, region->id);
 	(void)PML_STRCPY(rec->region_name, region->name);
-	(void)PML_STRCPY(rec->boot_id, m->boot_id);
+	op_lease_stamp(region, rec);
 	rec->extent = region->extent;
 	rec->state = PML_LEASE_RESERVED;
 	rec->creator_uid = uid;

@@ -46,6 +46,19 @@ int op_memory(const Region *region, const char *alias, VirtMemory *ret)
 	return r;
 }
 
+void op_lease_stamp(const Region *region, PmlLeaseRecord *rec)
+{
+	const Manager *m = region->manager;
+	const PmlRegion *host = region->host;
+
+	/* The machine has the device that it was lent, whatever is there by now. */
+	if (!pml_streq(rec->boot_id, m->boot_id))
+		rec->dax_devno = 0;
+	if (rec->dax_devno == 0 && host && pml_region_kind(host) == PML_KIND_DEVDAX)
+		rec->dax_devno = pml_region_devno(host);
+	(void)PML_STRCPY(rec->boot_id, m->boot_id);
+}
+
 static void on_scanned(void *data, int r)
 {
 	job_resume(data);

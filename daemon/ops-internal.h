@@ -24,6 +24,8 @@ JobNext op_rescan(Job *job);
 int op_virt_error(OpError *err, int r, const char *domain, const char *why);
 /* A region as the memory device of this alias. 0, -ENAMETOOLONG. */
 int op_memory(const Region *region, const char *alias, VirtMemory *ret);
+/* The boot that a lease's deadline and device number are valid in becomes this one. */
+void op_lease_stamp(const Region *region, PmlLeaseRecord *rec);
 /* Memory of the host, with its region's name: what a wish for force is refused with. */
 #define OP_RAM_NO_FORCE                                                                                           \
 	"Region %s is memory of the host (system-ram), which only its guest can give back: by force it is taken " \

@@ -10,6 +10,7 @@
 #include "deprived.h"
 #include "log.h"
 #include "ops-internal.h"
+#include "region-internal.h"
 #include "util.h"
 
 static const PmlMark *mark_of(const PmlMark *marks, size_t n, const char *lease_id)
@@ -37,6 +38,45 @@ static int fence_again(Lease *lease, const PmlMark *mark, const char *why)
 	return released ? evict_released(lease->region, why) : evict_force(lease->region, why);
 }
 
+/* The largest alignment that a device of this size can have, which is a multiple of what it has. */
+static uint64_t largest_align(uint64_t size_bytes)
+{
+	static const uint64_t aligns[] = {1ULL << 30, 2ULL << 20};
+
+	for (size_t i = 0; i < ELEMENTSOF(aligns); i++)
+		if (size_bytes % aligns[i] == 0)
+			return aligns[i];
+	return 4096;
+}
+
+/*
+ * A device that left while nobody looked is not in the host's inventory, and whoever maps it still
+ * does: its number, from when it was lent, is what they are found by. Should another device have
+ * that number by now, its holders are taken for this one's, and the proof waits for them too.
+ */
+static int recall_device(Region *region, const PmlLeaseRecord *rec)
+{
+	PmlRegionInfo info = {
+		.name = rec->region_name,
+		.uuid = rec->region, /* its id, whatever that was made of */
+		.kind = PML_KIND_DEVDAX,
+		.binding = PML_BINDING_NONE,
+		.devno = rec->dax_devno,
+		.size_bytes = rec->extent.size_bytes,
+		.align_bytes = largest_align(rec->extent.size_bytes),
+		.phys_start = UINT64_MAX,
+		.numa_node = -1,
+		.target_node = -1,
+		.no_node = true,
+		.extent = rec->extent,
+	};
+
+	if (region->last || rec->dax_devno == 0 ||
+		!pml_streq(rec->boot_id, region->manager->boot_id))
+		return 0;
+	return pml_region_new(&info, &region->last);
+}
+
 static int recover_lease(Lease *lease, const PmlMark *mark)
 {
 	static const char unbound_meanwhile[] =
@@ -44,7 +84,11 @@ static int recover_lease(Lease *lease, const PmlMark *mark)
 	Manager *m = lease->manager;
 	const PmlLeaseRecord *rec = &lease->record;
 	bool same_boot = pml_streq(rec->boot_id, m->boot_id);
+	int r;
 
+	r = recall_device(lease->region, rec);
+	if (r < 0)
+		return r;
 	switch (rec->state) {
 	case PML_LEASE_RESERVED:
 		return recover_lease_start(lease);

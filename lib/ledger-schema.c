@@ -135,11 +135,23 @@ static int to_version_5(sqlite3 *db)
 		NULL, NULL, NULL);
 }
 
+/* The number of the device that was lent, by which its holders are found when it has gone. */
+static int to_version_6(sqlite3 *db)
+{
+	return sqlite3_exec(db,
+		"ALTER TABLE lease ADD COLUMN dax_major INTEGER NOT NULL DEFAULT 0"
+		" CHECK (dax_major BETWEEN 0 AND 4294967295);"
+		"ALTER TABLE lease ADD COLUMN dax_minor INTEGER NOT NULL DEFAULT 0"
+		" CHECK (dax_minor BETWEEN 0 AND 4294967295)",
+		NULL, NULL, NULL);
+}
+
 static const LedgerUpgrade upgrades[] = {
 	{1, to_version_2},
 	{2, to_version_3},
 	{3, to_version_4},
 	{4, to_version_5},
+	{5, to_version_6},
 };
 
 static const LedgerUpgrade *upgrade_from(int version, const LedgerHooks *hooks)
@@ -164,14 +176,15 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 	[LEDGER_SQL_LEASE_INSERT] =
 		"INSERT INTO lease (" LEDGER_LEASE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
 		" ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, NULL, 0, ?23,"
-		" ?24, ?25, ?26, ?27)",
+		" ?24, ?25, ?26, ?27, ?28, ?29)",
 	/* What a lease is (its region's bytes, its owner) and its proof are not written here. */
 	[LEDGER_SQL_LEASE_UPDATE] =
 		"UPDATE lease SET region_name = ?3, domain_name = ?8, alias = ?9, state = ?11,"
 		" on_end = ?12, after_fence = ?13, keep_offline = ?14, frozen = ?15,"
 		" deadline_usec = ?16, boot_id = ?17, since_usec = ?18, vmm_pid = ?20,"
 		" vmm_start = ?21, vmm_cgroup = ?22, keep_running = ?23,"
-		" drain = ?24, on_refusal = ?25, grace_usec = ?26, restore = ?27 WHERE id = ?1",
+		" drain = ?24, on_refusal = ?25, grace_usec = ?26, restore = ?27,"
+		" dax_major = ?28, dax_minor = ?29 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SET_PROOF] = "UPDATE lease SET proof = ?2 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SPEND_PROOF] =
 		"UPDATE lease SET proof_spent = coalesce(proof, 0) WHERE id = ?1",

@@ -157,6 +157,40 @@ static void test_lease_of_a_lost_device(void **state)
 	assert_string_equal(region()->record.owner, WORLD_A);
 }
 
+/* The same while no daemon ran: what is left to find its holders by is the number in the ledger. */
+static void test_device_lost_while_away(void **state)
+{
+	for (int known = 0; known < 2; known++) {
+		scrub(known ? WORLD_A : "");
+		lend("a");
+		if (!known) {
+			PmlLeaseRecord rec = region()->lease->record;
+			PmlTxn *txn = pml_txn_new("test");
+
+			assert_int_not_equal(rec.dax_devno, 0);
+			rec.dax_devno = 0;
+			assert_int_equal(pml_txn_lease_update(txn, &rec), 0);
+			assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+			UNTIL(region()->lease->record.dax_devno == 0);
+		}
+		stop();
+		world->bound = false;
+		world->missing = true;
+		start();
+		UNTIL(region()->lease->record.state >= PML_LEASE_FENCED && !region()->job);
+		assert_int_equal(region()->lease->record.state,
+			known ? PML_LEASE_FENCED : PML_LEASE_STUCK);
+		world_domain_stop(0);
+		if (known)
+			UNTIL(!region()->lease && !region()->job);
+		world->missing = false;
+		assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+		UNTIL(!region()->lease && region()->record.use == PML_USE_FREE && world->bound &&
+			!region()->job);
+		world_domain_start(0);
+	}
+}
+
 /* The namespace was made anew with other bounds: its bytes are not bound before the lease over them
  * has ended. */
 static void test_other_bounds(void **state)
@@ -367,6 +401,7 @@ int main(int argc, char **argv)
 		T(test_attach_outlives_the_daemon),
 		T(test_ledger_unreadable),
 		T(test_lease_of_a_lost_device),
+		T(test_device_lost_while_away),
 		T(test_other_bounds),
 		T(test_lift_under_another_name),
 		T(test_end_in_proof),

@@ -132,8 +132,7 @@ moved_usec()
 
 # --- checks: NAME first ---
 
-# check_bound NAME DEADLINE_USEC LEASE...: each fenced in time, from its own draining or else from the event; with $stuck_is_told, or
-# said to be stuck.
+# check_bound NAME DEADLINE_USEC LEASE...: each fenced in time, from its own draining or else from the event
 check_bound()
 {
 	local name=$1 deadline=$2 bound lease from to worst=0 late=''
@@ -144,7 +143,6 @@ check_bound()
 		from=$(moved_usec "$lease" draining)
 		[ "$deadline" -gt 0 ] && [ -n "$from" ] || from=$event_usec
 		to=$(moved_usec "$lease" fenced)
-		[ -n "$to" ] || [ -z "${stuck_is_told:-}" ] || to=$(moved_usec "$lease" stuck)
 		[ -n "$to" ] || { late+="$lease never; " && continue; }
 		[ $((to - from)) -le "$bound" ] || late+="$lease after $((to - from)) us; "
 		[ $((to - from)) -le "$worst" ] || worst=$((to - from))
@@ -212,6 +210,15 @@ check_quiet()
 running()
 {
 	[[ $(virsh domstate "$1" 2>/dev/null | head -n 1) = running ]]
+}
+
+# check_lives_on NAME DOMAIN: what it said last is told where it does not
+check_lives_on()
+{
+	succeeds "$1: $2 lives on" running "$2"
+	running "$2" || diag "$(virsh domstate --reason "$2" 2>&1 | head -n 1)
+$(guest log "$2" | tail -n 60)
+$(tail -n 10 "/var/log/libvirt/qemu/$2.log")"
 }
 
 # --- the two sides ---

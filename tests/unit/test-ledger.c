@@ -53,6 +53,7 @@ static void assert_lease_equal(const PmlLeaseRecord *a, const PmlLeaseRecord *b)
 	assert_int_equal(a->on_refusal, b->on_refusal);
 	assert_int_equal(a->grace_usec, b->grace_usec);
 	assert_int_equal(a->restore, b->restore);
+	assert_int_equal(a->dax_devno, b->dax_devno);
 	assert_int_equal(a->keep_offline, b->keep_offline);
 	assert_int_equal(a->frozen, b->frozen);
 	assert_int_equal(a->deadline_usec, b->deadline_usec);
@@ -89,6 +90,7 @@ static void test_lease_fields(void **state)
 	rec.on_refusal = PML_ON_REFUSAL_KEEP;
 	rec.grace_usec = PML_DEADLINE_INFINITY;
 	rec.restore = true;
+	rec.dax_devno = makedev(511, 1048575);
 	rec.keep_offline = rec.frozen = true;
 	rec.deadline_usec = 5;
 	rec.vmm_pid = 1;

@@ -122,8 +122,8 @@ run_case()
 	kill -CONT "$pid"
 	wait_for 60 daemon_reaches_libvirt
 	if [ "$what" = evicted ] && revokes; then
-		succeeds "$name: g1 lives on" running g1
-		succeeds "$name: g2 lives on" running g2
+		check_lives_on "$name" g1
+		check_lives_on "$name" g2
 	else
 		# What is unbound without having been revoked gives an error to KVM, on which QEMU stops for good.
 		succeeds "$name: g1 is paused" wait_for 60 is_paused g1
