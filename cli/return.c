@@ -129,7 +129,7 @@ static bool is_unlabelled(const DeviceInfo *d)
 	for (size_t i = 0; i < d->n_rows; i++)
 		if (strcmp(d->rows[i].mode, "raw") != 0 || *d->rows[i].region)
 			return false;
-	return true;
+	return d->n_rows > 0;
 }
 
 /*

@@ -240,7 +240,7 @@ static JobNext held(Job *job)
 
 	if (d->rebound)
 		log_full(LOG_WARNING, &(LogFields){.region = job->region->id},
-			"Region %s was bound by somebody while old holders are left; it was unbound again.",
+			"Region %s was bound while old holders are left; it was unbound again.",
 			region_label(job->region));
 	settle_wait(job->region, d->proof);
 	if (!d->readmit)

@@ -6,6 +6,7 @@
 #include <systemd/sd-event.h>
 
 #include "fake-daemon.h"
+#include "fake-device.h"
 #include "names.h"
 #include "util.h"
 
@@ -174,11 +175,16 @@ static int on_evict(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return job_ends("done", "", "");
 }
 
-static int on_release(sd_bus_message *m, void *userdata, sd_bus_error *error)
+int fake_job(sd_bus_message *m, const char *result, const char *error, const char *message)
 {
 	int r = sd_bus_reply_method_return(m, "o", JOB0);
 
-	return r < 0 ? r : job_ends("done", "", "");
+	return r < 0 ? r : job_ends(result, error, message);
+}
+
+static int on_release(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	return fake_job(m, "done", "", "");
 }
 
 static int on_scrub(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -424,6 +430,10 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	METHOD("Lease", "ssa{sv}", "oo", on_lease),
 	METHOD("LeaseBySize", "tsa{sv}", "oo", on_lease_by_size),
+	METHOD("DescribeDevice", "s", "sa(ss)a(ssstbsssss)", fake_on_describe_device),
+	METHOD("DescribeLayout", "s", "a(sssttusbb)", fake_on_describe_layout),
+	METHOD("EvictDevice", "sta{sv}", "o", fake_on_evict_device),
+	METHOD("ReadmitDevice", "sa{sv}", "o", fake_on_readmit_device),
 	METHOD("GetRegion", "s", "o", on_get_region),
 	METHOD("GetLease", "s", "o", on_get_lease),
 	METHOD("ListRegions", "", "a(ssstsssso)", on_list_regions),

@@ -178,8 +178,8 @@ static void test_device_lost_while_away(void **state)
 		world->missing = true;
 		start();
 		UNTIL(region()->lease->record.state >= PML_LEASE_FENCED && !region()->job);
-		assert_int_equal(region()->lease->record.state,
-			known ? PML_LEASE_FENCED : PML_LEASE_STUCK);
+		assert_int_equal(
+			region()->lease->record.state, known ? PML_LEASE_FENCED : PML_LEASE_STUCK);
 		world_domain_stop(0);
 		if (known)
 			UNTIL(!region()->lease && !region()->job);

@@ -98,14 +98,18 @@ contents()
 	pmemlease --json regions | jq -r --args '.regions[] | select(.id | IN($ARGS.positional[])) | "\(.id) \(.content) \(.owner)"' "$@"
 }
 
-# scrub_all ID...: those that are not blank already
-scrub_all()
+scrub_one()
 {
 	local id content owner
 
-	while read -r id content owner; do
-		[ "$content" = blank ] || pmemlease scrub "$id" --discard="$owner" >/dev/null || return 1
-	done < <(contents "$@")
+	read -r id content owner < <(contents "$1")
+	[ "$content" = blank ] || pmemlease scrub "$id" --discard="$owner" >/dev/null
+}
+
+# scrub_all ID...: those that are not blank already, all at once
+scrub_all()
+{
+	each scrub_one "$@"
 }
 
 # --- when it was ---
