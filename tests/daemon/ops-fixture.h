@@ -128,6 +128,25 @@ static _unused_ void scrub(const char *owner)
 	assert_int_equal(world->bytes, 0);
 }
 
+static _unused_ void change_lease(const PmlLeaseRecord *rec)
+{
+	PmlTxn *txn = pml_txn_new("test");
+
+	assert_int_equal(pml_txn_lease_update(txn, rec), 0);
+	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
+	UNTIL(strcmp(region()->lease->record.boot_id, rec->boot_id) == 0 &&
+		region()->lease->record.dax_devno == rec->dax_devno);
+}
+
+/* As if the lease were of the boot before. */
+static _unused_ void age_lease(void)
+{
+	PmlLeaseRecord rec = region()->lease->record;
+
+	(void)PML_STRCPY(rec.boot_id, "99999999-0000-0000-0000-000000000000");
+	change_lease(&rec);
+}
+
 static _unused_ void lend(const char *domain)
 {
 	WorldEnd e;

@@ -220,6 +220,7 @@ static void test_bound_by_the_kernel(void **state)
 {
 	lend("a");
 	assert_string_equal(evict_device("nmem0").result, "done");
+	age_lease();
 	stop();
 	world_domain_stop(0);
 	world->missing = true;

@@ -165,13 +165,10 @@ static void test_device_lost_while_away(void **state)
 		lend("a");
 		if (!known) {
 			PmlLeaseRecord rec = region()->lease->record;
-			PmlTxn *txn = pml_txn_new("test");
 
 			assert_int_not_equal(rec.dax_devno, 0);
 			rec.dax_devno = 0;
-			assert_int_equal(pml_txn_lease_update(txn, &rec), 0);
-			assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
-			UNTIL(region()->lease->record.dax_devno == 0);
+			change_lease(&rec);
 		}
 		stop();
 		world->bound = false;

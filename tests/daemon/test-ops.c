@@ -618,18 +618,6 @@ static void test_unbound_in_a_drain(void **state)
 	UNTIL(!region()->lease && world->bound);
 }
 
-/* As if the lease were of the boot before. */
-static void age_lease(void)
-{
-	PmlLeaseRecord rec = region()->lease->record;
-	PmlTxn *txn = pml_txn_new("test");
-
-	(void)PML_STRCPY(rec.boot_id, "99999999-0000-0000-0000-000000000000");
-	assert_int_equal(pml_txn_lease_update(txn, &rec), 0);
-	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
-	UNTIL(strncmp(region()->lease->record.boot_id, "99999999", 8) == 0);
-}
-
 static void test_reboot(void **state)
 {
 	scrub("");
