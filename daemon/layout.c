@@ -135,6 +135,8 @@ int layout_of(Manager *m, const PmlPart *part, Layout *ret)
 		e->align_bytes = ns->align_bytes;
 		e->sector_bytes = ns->sector_bytes;
 		r = copy_names(e, ns->set, ns->mode, ns->map, ns->label_id, ns->data_id);
+		if (rows[i].region)
+			e->extent = rows[i].region->extent;
 		if (r >= 0 && is_wanted_again(rows[i].region))
 			r = add_lease(e, rows[i].region->lease->record.id);
 	}
@@ -187,6 +189,8 @@ int layout_take_over(Layout *l, const Layout *before)
 				if (r >= 0)
 					r = copy(&e->data_id, old->data_id);
 			}
+			if (e->extent.size_bytes == 0)
+				e->extent = old->extent;
 			for (char **id = old->leases; r >= 0 && !e->leases && id && *id; id++)
 				r = add_lease(e, *id);
 		}
@@ -198,6 +202,7 @@ int layout_take_over(Layout *l, const Layout *before)
 static struct json_object *entry_to_json(const LayoutEntry *e)
 {
 	struct json_object *o = json_object_new_object(), *leases = json_object_new_array();
+	_cleanup_free_ char *extent = NULL;
 
 	json_object_object_add(o, "set", json_object_new_string(e->set));
 	json_object_object_add(o, "mode", json_object_new_string(e->mode));
@@ -210,6 +215,8 @@ static struct json_object *entry_to_json(const LayoutEntry *e)
 	for (char **id = e->leases; id && *id; id++)
 		json_object_array_add(leases, json_object_new_string(*id));
 	json_object_object_add(o, "leases", leases);
+	if (e->extent.size_bytes > 0 && pml_extent_format(&e->extent, &extent) == 0)
+		json_object_object_add(o, "extent", json_object_new_string(extent));
 	return o;
 }
 
@@ -267,11 +274,15 @@ static int parse_entry(struct json_object *o, LayoutEntry *e)
 {
 	const char *text[] = {text_of(o, "set"), text_of(o, "mode"), text_of(o, "map"),
 		text_of(o, "label"), text_of(o, "data")};
+	const char *extent = text_of(o, "extent");
 	int r;
 
 	for (size_t i = 0; i < ELEMENTSOF(text); i++)
 		if (!text[i])
 			return -EUCLEAN;
+	/* Older ones have none. */
+	if (extent && pml_extent_parse(extent, &e->extent) < 0)
+		return -EUCLEAN;
 	if (!number_of(o, "size", &e->size_bytes) || !number_of(o, "align", &e->align_bytes) ||
 		!number_of(o, "sector", &e->sector_bytes))
 		return -EUCLEAN;
@@ -313,6 +324,22 @@ static bool has_form_of(const PmlPartNamespace *ns, const LayoutEntry *e)
 	return strcmp(ns->set, e->set) == 0 && strcmp(ns->mode, e->mode) == 0 &&
 	       ns->size_bytes == e->size_bytes && ns->align_bytes == e->align_bytes &&
 	       ns->sector_bytes == e->sector_bytes;
+}
+
+bool layout_has_another(const Layout *l, const PmlExtent *extent, const char *uuid)
+{
+	bool another = false;
+
+	for (size_t i = 0; i < l->n; i++) {
+		const LayoutEntry *e = &l->entries[i];
+
+		if (!pml_extent_overlaps(&e->extent, extent))
+			continue;
+		if (uuid && (same_id(e->data_id, uuid) || same_id(e->label_id, uuid)))
+			return false;
+		another = true;
+	}
+	return another;
 }
 
 void layout_match(const Layout *l, const PmlPart *part, size_t *index, bool *same)

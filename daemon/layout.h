@@ -15,7 +15,8 @@ typedef struct LayoutEntry {
 	char *mode, *map;
 	char *label_id, *data_id; /* "" where there was none */
 	uint64_t size_bytes, align_bytes, sector_bytes;
-	char **leases; /* ids; NULL-terminated, or NULL */
+	PmlExtent extent; /* of its region; size 0: none was seen */
+	char **leases;	  /* ids; NULL-terminated, or NULL */
 } LayoutEntry;
 
 typedef struct Layout {
@@ -37,6 +38,12 @@ int layout_take_over(Layout *l, const Layout *before);
 char *layout_format(const Layout *l); /* JSON; malloc-ed, NULL: out of memory */
 /* 0, -ENOMEM; -EUCLEAN: it is none. */
 int layout_parse(const char *json, Layout *ret);
+
+/*
+ * Whether what has these bytes now lies where a namespace was recorded, and is not that one. uuid:
+ * the region's, or NULL.
+ */
+bool layout_has_another(const Layout *l, const PmlExtent *extent, const char *uuid);
 
 /*
  * Which namespace of the part each entry is now: *ret[entry] is an index, or SIZE_MAX. same[entry]:

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 
+#include "layout.h"
 #include "ops-internal.h"
 #include "settle.h"
 #include "util.h"
@@ -61,6 +62,55 @@ int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, Op
 		return op_error(
 			err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
 	return r;
+}
+
+/*
+ * What is known of bytes is known by where they lie. In the place of a part that was taken out,
+ * another may have come that has the same address: only the readmission of the whole part forgets
+ * what was there.
+ */
+JobNext recall_prepare(Job *job)
+{
+	job->skip = job->region->is_awaited || job->region->record.use != PML_USE_EVICTED;
+	return JOB_NEXT;
+}
+
+int recall_run(void *data)
+{
+	SettleData *d = data;
+	char **all;
+	int r;
+
+	r = pml_ledger_layouts(d->manager->ledger, &all);
+	if (r != 0)
+		return r;
+	for (char **json = all; *json; json++) {
+		Layout l = {};
+
+		if (r == 0)
+			r = layout_parse(*json, &l);
+		if (r == 0 && layout_has_another(
+				      &l, pml_region_extent(d->host), pml_region_uuid(d->host)))
+			d->another = true;
+		layout_clear(&l);
+		free(*json);
+	}
+	free(all);
+	return r;
+}
+
+JobNext recall_done(Job *job, int r)
+{
+	const SettleData *d = job->data;
+
+	if (r < 0)
+		return op_fail(job, r, "recall how its device was laid out");
+	if (!d->another)
+		return JOB_NEXT;
+	job_set_error(job, PML_ERROR_NOT_RESTORED,
+		"Region %s is not the namespace that lay there when its device was taken out, so whose its bytes are is not known. Readmit the DIMM, interleave set or node as a whole: `pmemlease readmit --device=`.",
+		region_label(job->region));
+	return JOB_FAIL;
 }
 
 static int readmit_cancel(Job *job)

@@ -619,6 +619,12 @@ void settle_finished(Job *job, bool success)
 }
 
 const JobStep settle_steps[SETTLE_N_STEPS] = {
+	{.name = "recall",
+		.prepare = recall_prepare,
+		.where = EXEC_LEDGER,
+		.run = recall_run,
+		.done = recall_done,
+		.optional_skip = true},
 	{.name = "prove",
 		.prepare = prove_prepare,
 		.where = EXEC_WORK,
@@ -657,8 +663,8 @@ const JobStep settle_steps[SETTLE_N_STEPS] = {
 
 const JobKind op_settle_kind = {
 	.name = "settle",
-	.steps = settle_steps,
-	.n_steps = SETTLE_N_STEPS,
+	.steps = settle_steps + 1,
+	.n_steps = SETTLE_N_STEPS - 1,
 	.data_free = settle_data_free,
 	.finished = settle_finished,
 	.internal = true,

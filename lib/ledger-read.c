@@ -278,6 +278,45 @@ int pml_ledger_layout(PmlLedger *l, const char *part, char **ret_json)
 	return read_text_by(l, LEDGER_SQL_LAYOUT_GET, part, ret_json);
 }
 
+static char **texts_free(char **list)
+{
+	for (char **s = list; s && *s; s++)
+		free(*s);
+	free(list);
+	return NULL;
+}
+
+int pml_ledger_layouts(PmlLedger *l, char ***ret_json)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	char **list = calloc(1, sizeof(*list)), **longer;
+	size_t n = 0;
+	int r, rc = SQLITE_DONE;
+
+	r = list ? ledger_stmt(l, LEDGER_SQL_LAYOUT_LIST, &stmt) : -ENOMEM;
+	while (r == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		const char *text = column_word(stmt, 0);
+
+		longer = reallocarray(list, n + 2, sizeof(*list));
+		if (!longer) {
+			r = -ENOMEM;
+			break;
+		}
+		list = longer;
+		list[n + 1] = NULL;
+		list[n] = text ? strdup(text) : NULL;
+		if (!list[n++])
+			r = -ENOMEM;
+	}
+	if (r == 0 && rc != SQLITE_DONE)
+		r = ledger_errno(l->db, rc);
+	if (r != 0)
+		list = texts_free(list);
+	else
+		*ret_json = list;
+	return r;
+}
+
 static int read_history(sqlite3_stmt *stmt, PmlHistoryRecord *ret)
 {
 	PmlHistoryRecord rec = {

@@ -217,6 +217,7 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 		"INSERT OR REPLACE INTO layout (part, json, time_usec) VALUES (?1, ?2, ?3)",
 	[LEDGER_SQL_LAYOUT_DELETE] = "DELETE FROM layout WHERE part = ?1",
 	[LEDGER_SQL_LAYOUT_GET] = "SELECT json FROM layout WHERE part = ?1",
+	[LEDGER_SQL_LAYOUT_LIST] = "SELECT json FROM layout ORDER BY part",
 };
 
 int ledger_schema_version(const LedgerHooks *hooks)

@@ -227,6 +227,8 @@ int pml_ledger_extents(PmlLedger *l, PmlExtentRecord **ret, size_t *ret_n);
 int pml_ledger_proof(PmlLedger *l, const char *lease_id, const char *region_id, char **ret_json);
 /* 0 and malloc-ed JSON, or -ENOENT. */
 int pml_ledger_layout(PmlLedger *l, const char *part, char **ret_json);
+/* All of them, JSON each; a NULL-terminated list, all of it malloc-ed and the caller's. */
+int pml_ledger_layouts(PmlLedger *l, char ***ret_json);
 /*
  * Newest first, at most max rows with seq below before (0 = all), of one lease, or of one region
  * and its leases (NULL = all).

@@ -96,6 +96,11 @@ static char *copy(const char *s)
 	return c;
 }
 
+static const char *region_uuid(void)
+{
+	return world->replaced ? WORLD_REGION_ANEW : WORLD_REGION;
+}
+
 static int fake_scan_part(const char *name, PmlPart **ret)
 {
 	static const char *const modes[] = {"devdax", "fsdax"}, *const devices[] = {
@@ -127,6 +132,8 @@ static int fake_scan_part(const char *name, PmlPart **ret)
 		};
 		(void)snprintf(ns->label_id, sizeof(ns->label_id), "%s-%d",
 			world->replaced ? "new" : "old", i);
+		if (i == 0 && ns->enabled)
+			(void)PML_STRCPY(ns->data_id, region_uuid());
 	}
 	*ret = p;
 	return 0;
@@ -232,7 +239,7 @@ static int fake_scan(PmlInventory **ret)
 	PmlRegionInfo info = {
 		.name = "dax0.0",
 		.path = "/dev/full",
-		.uuid = WORLD_REGION,
+		.uuid = region_uuid(),
 		.namespace_name = "namespace0.0",
 		.nd_region = "region0",
 		.kind = PML_KIND_DEVDAX,

@@ -13,10 +13,11 @@
 
 #include "manager.h"
 
-#define WORLD_REGION "11111111-2222-3333-4444-555555555555"
-#define WORLD_BYTES  (64ULL << 20)
-#define WORLD_A	     "aaaaaaaa-0000-0000-0000-000000000001"
-#define WORLD_B	     "bbbbbbbb-0000-0000-0000-000000000002"
+#define WORLD_REGION	  "11111111-2222-3333-4444-555555555555"
+#define WORLD_REGION_ANEW "66666666-7777-8888-9999-000000000000" /* made in its place */
+#define WORLD_BYTES	  (64ULL << 20)
+#define WORLD_A		  "aaaaaaaa-0000-0000-0000-000000000001"
+#define WORLD_B		  "bbbbbbbb-0000-0000-0000-000000000002"
 
 /* What the guests' agents do. */
 enum {

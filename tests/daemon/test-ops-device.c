@@ -182,6 +182,16 @@ static void test_replaced(void **state)
 	leave();
 	world->replaced = true;
 	world->bytes = 'x';
+	world->disabled[0] = world->disabled[1] = false;
+	assert_int_equal(manager_rescan(m, NULL, NULL), 0);
+	UNTIL(!m->jobs && !m->rescan_running && strcmp(region()->id, WORLD_REGION_ANEW) == 0);
+	/* Alone it would come back with its last owner's name. */
+	assert_int_equal(op_readmit_start(m, region(), 0, &job, &err), 0);
+	e = finish(job->id);
+	assert_string_equal(e.error, PML_ERROR_NOT_RESTORED);
+	assert_non_null(strstr(e.message, "`pmemlease readmit --device=`"));
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_false(world->bound);
 	e = readmit_device(false);
 	assert_string_equal(e.result, "done");
 	assert_string_equal(e.error, PML_ERROR_NOT_RESTORED);

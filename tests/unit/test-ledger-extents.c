@@ -196,7 +196,7 @@ static void test_replaced(void **state)
 static void test_layout(void **state)
 {
 	Fixture *f = *state;
-	char *json = NULL;
+	char *json = NULL, **all = NULL;
 	PmlTxn *t;
 
 	assert_int_equal(pml_ledger_layout(f->l, "dimm", &json), -ENOENT);
@@ -208,6 +208,16 @@ static void test_layout(void **state)
 	assert_int_equal(pml_ledger_layout(f->l, "dimm", &json), 0);
 	assert_string_equal(json, "[]");
 	free(json);
+	t = pml_txn_new("uid 0");
+	assert_int_equal(pml_txn_layout(t, "another", "{}"), 0);
+	assert_int_equal(apply(f, t), 0);
+	assert_int_equal(pml_ledger_layouts(f->l, &all), 0);
+	assert_string_equal(all[0], "{}");
+	assert_string_equal(all[1], "[]");
+	assert_null(all[2]);
+	for (int i = 0; i < 2; i++)
+		free(all[i]);
+	free(all);
 	t = pml_txn_new("uid 0");
 	assert_int_equal(pml_txn_layout(t, "dimm", NULL), 0);
 	assert_int_equal(apply(f, t), 0);
