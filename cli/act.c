@@ -83,6 +83,8 @@ static int lease_message(sd_bus *bus, const Options *o, char *const *args, sd_bu
 	if (r >= 0 && o->node >= 0)
 		r = sd_bus_message_append(*ret, "{sv}", "node", "i", o->node);
 	if (r >= 0)
+		r = append_option(*ret, "model", o->model);
+	if (r >= 0)
 		r = append_option(*ret, "owner", o->owner);
 	if (r >= 0)
 		r = append_option(*ret, "on-end", o->on_end);

@@ -33,6 +33,7 @@ static const struct {
 		"pmemlease(1), \"What a domain needs\", has an example."},
 	{PML_ERROR_NOT_LEASABLE, EXIT_REFUSED,
 		"`pmemlease status REGION` lists what is in the way."},
+	{PML_ERROR_NOT_PLUGGED, EXIT_REFUSED, NULL},
 	{PML_ERROR_NOT_CLEAN, EXIT_REFUSED,
 		"Its data goes only by `pmemlease scrub REGION --discard=OWNER`, which names whose it is."},
 	{PML_ERROR_FOREIGN, EXIT_REFUSED,

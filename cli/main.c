@@ -24,7 +24,8 @@ static const Verb verbs[] = {
 	{"monitor", "", 0, 0, OPT_BYTES, verb_monitor, "what happens from now on, until Ctrl-C"},
 	{"lease", "REGION|--size=SIZE DOMAIN", 1, 2,
 		OPT_CHOOSE | OPT_OWNER | OPT_ON_END | OPT_AFTER_FENCE | OPT_PERSISTENT |
-			OPT_RESTORE | OPT_ALLOW_DESTROY | OPT_DRAIN | OPT_DEADLINE | OPT_NO_WAIT,
+			OPT_RESTORE | OPT_MODEL | OPT_ALLOW_DESTROY | OPT_DRAIN | OPT_DEADLINE |
+			OPT_NO_WAIT,
 		verb_lease, "lend a region to a running domain"},
 	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_NO_WAIT | OPT_BYTES, verb_release,
 		"the tenant gives it back"},
@@ -68,6 +69,7 @@ enum {
 	ARG_SIZE,
 	ARG_NODE,
 	ARG_KIND,
+	ARG_MODEL,
 	ARG_DRAIN,
 	ARG_ON_REFUSAL,
 	ARG_DEVICE,
@@ -91,6 +93,7 @@ static const struct option long_options[] = {
 	{"size", required_argument, NULL, ARG_SIZE},
 	{"node", required_argument, NULL, ARG_NODE},
 	{"kind", required_argument, NULL, ARG_KIND},
+	{"model", required_argument, NULL, ARG_MODEL},
 	{"device", required_argument, NULL, ARG_DEVICE},
 	{"discard", required_argument, NULL, ARG_DISCARD},
 	{"reason", required_argument, NULL, ARG_REASON},
@@ -121,6 +124,7 @@ static const struct {
 	{OPT_ALLOW_DESTROY, "--allow-destroy"},
 	{OPT_DRAIN, "--drain or --on-refusal"},
 	{OPT_CHOOSE, "--size, --node or --kind"},
+	{OPT_MODEL, "--model"},
 	{OPT_DEVICE, "--device"},
 	{OPT_DISCARD, "--discard"},
 	{OPT_REASON, "--reason"},
@@ -146,6 +150,7 @@ static void help(void)
 	     "  --node=N                 lease --size: on this NUMA node, or near it\n"
 	     "  --kind=devdax|bdev|sysram\n"
 	     "                           lease --size: of this kind alone\n"
+	     "  --model=dimm|virtio-mem  lease: as which device memory of the host is lent (dimm)\n"
 	     "  --owner=OWNER            lease: whose data it will hold (the domain's UUID)\n"
 	     "  --on-end=keep|scrub      lease: what happens to the data when it ends (keep)\n"
 	     "  --after-fence=keep|pause|destroy\n"
@@ -191,6 +196,7 @@ static const char *const after_fence_words[] = {"keep", "pause", "destroy", NULL
 static const char *const drain_words[] = {"ask", "force", "never", NULL};
 static const char *const on_refusal_words[] = {"force", "keep", NULL};
 static const char *const kind_words[] = {"devdax", "bdev", "sysram", NULL};
+static const char *const model_words[] = {"dimm", "virtio-mem", NULL};
 
 static int parse_choice(
 	const char *option, const char *value, const char *const *words, const char **ret)
@@ -274,6 +280,9 @@ static int parse_option(Options *o, int c)
 	case ARG_ON_REFUSAL:
 		o->given |= OPT_DRAIN;
 		return parse_choice("--on-refusal", optarg, on_refusal_words, &o->on_refusal);
+	case ARG_MODEL:
+		o->given |= OPT_MODEL;
+		return parse_choice("--model", optarg, model_words, &o->model);
 	case ARG_DEADLINE:
 		o->given |= OPT_DEADLINE;
 		return parse_deadline(o, optarg);

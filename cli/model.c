@@ -51,6 +51,8 @@ static const Field lease_fields[] = {
 	FIELD(LeaseInfo, "Alias", 's', alias),
 	FIELD(LeaseInfo, "Model", 's', model),
 	FIELD(LeaseInfo, "State", 's', state),
+	FIELD(LeaseInfo, "Size", 't', size_bytes),
+	FIELD(LeaseInfo, "Plugged", 't', plugged_bytes),
 	FIELD(LeaseInfo, "Deadline", 't', deadline_usec),
 	FIELD(LeaseInfo, "Since", 't', since_usec),
 	FIELD(LeaseInfo, "Warnings", 'A', warnings),

@@ -32,6 +32,7 @@ typedef struct LeaseInfo {
 	uint64_t grace_usec; /* of its policy; PML_DEADLINE_DEFAULT, PML_DEADLINE_INFINITY */
 	char **warnings;
 	uint64_t deadline_usec, since_usec;
+	uint64_t size_bytes, plugged_bytes;
 } LeaseInfo;
 
 typedef struct JobInfo {

@@ -40,6 +40,7 @@ typedef enum OptionBit {
 	OPT_DRAIN = 1 << 13,  /* --drain, --on-refusal */
 	OPT_DEVICE = 1 << 14,
 	OPT_RESTORE = 1 << 15,
+	OPT_MODEL = 1 << 16,
 } OptionBit;
 
 typedef struct Options {
@@ -61,6 +62,7 @@ typedef struct Options {
 	const char *discard;
 	const char *reason;
 	const char *kind;
+	const char *model;
 	const char *device;
 	uint64_t size_bytes; /* 0: not given */
 	int node;	     /* -1: not given */

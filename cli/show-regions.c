@@ -101,14 +101,19 @@ static void lines(FILE *f, const char *key, char *const *values)
 			say(f, "%16s%s\n", "", *values);
 }
 
-static void show_region_lease(FILE *f, const LeaseInfo *l)
+static void show_region_lease(FILE *f, const Options *o, const LeaseInfo *l)
 {
+	char has[FORMAT_MAX], lent[FORMAT_MAX];
 	char since[FORMAT_MAX], span[FORMAT_MAX], grace[FORMAT_MAX + 16] = "";
 
 	say(f, "%14s: %s, to domain %s (%s)\n", "Lease", l->state, l->domain_name, l->domain);
 	line(f, "Lease id", l->id);
 	line(f, "Since", format_time(since, l->since_usec));
 	line(f, "Device", l->alias);
+	if (l->plugged_bytes < l->size_bytes)
+		say(f, "%14s: %s of %s\n", "Guest has",
+			format_size(has, l->plugged_bytes, o->bytes),
+			format_size(lent, l->size_bytes, o->bytes));
 	say(f, "%14s: on end %s, after a fence %s%s\n", "Policy", l->on_end, l->after_fence,
 		l->restore ? ", made again when its memory comes back" : "");
 	if (l->grace_usec == PML_DEADLINE_INFINITY)
@@ -148,7 +153,7 @@ int show_region(FILE *f, const Options *o, const RegionInfo *r, const LeaseInfo 
 	say(f, "%14s: %s%s%s\n", "Content", r->content, *r->owner ? ", of " : "", r->owner);
 	line(f, "Fence", r->fence_level);
 	if (lease && lease->id)
-		show_region_lease(f, lease);
+		show_region_lease(f, o, lease);
 	lines(f, "Not leasable", r->obstacles);
 	return 0;
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <inttypes.h>
+
 #include "ask.h"
 #include "log.h"
 #include "ops-internal.h"
+#include "plugged.h"
+#include "shrink.h"
 #include "util.h"
 
 /* A guest lets go in a moment or in minutes: looked at soon first, then seldom. */
@@ -15,8 +19,14 @@
  */
 #define TELL_AGAIN_MIN_USEC (30 * USEC_PER_SEC)
 #define TELL_AGAIN_MAX_USEC (300 * USEC_PER_SEC)
-/* The share of the job that is the guest's. */
-#define DRAIN_SHARE 0.25
+/* What a guest has of a virtio-mem is told as it changes; libvirt may have lost that. */
+#define PARTS_LOOK_USEC USEC_PER_SEC
+/* One that gives nothing for so long has stopped; asked by Linux, it tries some seconds for each
+ * part (mm/page_alloc.c alloc_contig_range()). */
+#define STALL_USEC (10 * USEC_PER_SEC)
+/* The place of an empty virtio-mem goes in a moment, or its guest does not see to it; it holds
+ * nothing by then. */
+#define PLACE_USEC (10 * USEC_PER_SEC)
 
 struct Ask {
 	struct Ask *next;
@@ -28,7 +38,11 @@ struct Ask {
 	uint64_t look_usec, again_usec;
 	bool removed;		       /* of a dimm: libvirt has said so */
 	uint64_t told_usec, tell_usec; /* of a dimm: when, and how long that is waited for */
-	bool refused; /* … its guest has said no, while libvirt was being asked */
+	Shrink shrink;		       /* of a virtio-mem */
+	bool unplug;		       /* … that is empty: its place is asked for */
+	uint64_t lent_bytes, empty_usec;
+	unsigned kept_place; /* times that QEMU refused that */
+	bool refused;	     /* … its guest has said no, while libvirt was being asked */
 
 	/* --- read and written by run --- */
 	const VirtOps *ops;
@@ -37,6 +51,8 @@ struct Ask {
 	VirtMemory mem;
 	uint64_t timeout_usec;
 	VirtRelease release;
+	uint64_t want_bytes;
+	VirtPlugged plugged;
 	char *why;
 };
 
@@ -71,6 +87,12 @@ void ask_end(Job *job)
 	d->ask = NULL;
 	if (!a)
 		return;
+	if (a->unplug)
+		d->emptied = true;
+	/* One that may keep what it has is not pressed for it any more; of one that may not, what
+	 * it gives later is taken, too. */
+	else if (a->mem.virtio_mem && !d->released && job->lease)
+		plugged_ask(job->lease, job->cancelled ? VIRT_RESIZE_STAY : 0);
 	a->job = NULL;
 	if (!a->running)
 		ask_free(a);
@@ -180,6 +202,12 @@ static double progress(const struct Ask *a, const EvictData *d)
 {
 	uint64_t now = pml_now_usec(CLOCK_BOOTTIME), whole = d->deadline_usec - a->begin_usec;
 
+	if (a->mem.virtio_mem)
+		return a->plugged.attached && a->plugged.current_bytes < a->lent_bytes
+			       ? PARTS_SHARE * (1 - (double)a->plugged.current_bytes /
+							       (double)a->lent_bytes)
+			       : 0;
+
 	if (d->deadline_usec == PML_DEADLINE_INFINITY || d->deadline_usec <= a->begin_usec)
 		return 0;
 	return DRAIN_SHARE * (double)(now - a->begin_usec) / (double)whole;
@@ -240,15 +268,111 @@ static void tell_again(struct Ask *a)
 	}
 }
 
+/* --- a virtio-mem is given back in parts --- */
+
+static void say_given(const struct Ask *a, char *buf, size_t size)
+{
+	uint64_t left = a->plugged.current_bytes;
+
+	(void)snprintf(buf, size, "given back %" PRIu64 " of %" PRIu64 " MiB",
+		(uint64_t)((a->lent_bytes > left ? a->lent_bytes - left : 0) / MIB),
+		(uint64_t)(a->lent_bytes / MIB));
+}
+
+/* Its guest has nothing of it any more, and its machine keeps the place. */
+static bool place_is_kept(struct Ask *a)
+{
+	((EvictData *)a->job->data)->emptied = true;
+	released(a->job);
+	return false;
+}
+
+static bool stopped(struct Ask *a)
+{
+	char given[64], why[160];
+
+	say_given(a, given, sizeof(given));
+	(void)snprintf(why, sizeof(why),
+		"it has %s, and gives no more now (its kernel's log says why)", given);
+	keep_answer(a->job, PML_ERROR_GUEST_REFUSED, why);
+	if (on_refusal(a->job) == PML_ON_REFUSAL_KEEP) {
+		plugged_ask(a->job->lease, VIRT_RESIZE_STAY);
+		keep_lease(a->job);
+		return false;
+	}
+	return call_later(a, doubled(&a->again_usec, AGAIN_MIN_USEC, AGAIN_MAX_USEC)) >= 0;
+}
+
+/* As take_answer. */
+static bool take_plugged(struct Ask *a)
+{
+	const Manager *m = a->manager;
+	uint64_t now = pml_now_usec(CLOCK_BOOTTIME), had = a->shrink.plugged_bytes;
+	char phase[64];
+
+	a->want_bytes = VIRT_RESIZE_LOOK;
+	if (!a->plugged.attached) {
+		released(a->job);
+		return false;
+	}
+	plugged_note(a->manager, a->job->lease->record.id, a->plugged.current_bytes);
+	say_given(a, phase, sizeof(phase));
+	tell(a, phase, "");
+	switch (shrink_next(&a->shrink, &a->plugged, now,
+		m->stall_usec ? m->stall_usec : STALL_USEC, &a->want_bytes)) {
+	case SHRINK_WAIT:
+		break;
+	case SHRINK_ASK:
+		if (a->plugged.current_bytes < had)
+			a->again_usec = 0;
+		return call_later(a, 0) >= 0;
+	case SHRINK_STOPPED:
+		return stopped(a);
+	case SHRINK_EMPTY:
+		a->unplug = true;
+		a->empty_usec = now;
+		return call_later(a, 0) >= 0;
+	}
+	return call_later(a, PARTS_LOOK_USEC) >= 0;
+}
+
+/* What came of asking for the place of an empty one. True: *ret is what take_answer() returns. */
+static bool take_place(struct Ask *a, int r, bool *ret)
+{
+	uint64_t now = pml_now_usec(CLOCK_BOOTTIME);
+
+	if (r == 0 && a->release.over && a->release.released)
+		return false;
+	if (r == VIRT_REFUSED && ++a->kept_place < 2) {
+		/* Its guest may have been reset, and have taken some of it again. */
+		a->unplug = false;
+		a->release = (VirtRelease){};
+		*ret = call_later(a, AGAIN_MIN_USEC) >= 0;
+		return true;
+	}
+	if (r == VIRT_REFUSED || a->refused || (r == 0 && now - a->empty_usec >= PLACE_USEC)) {
+		*ret = place_is_kept(a);
+		return true;
+	}
+	return false;
+}
+
 /* False: there is nothing to wait for. */
 static bool take_answer(struct Ask *a, int r)
 {
 	const EvictData *d = a->job->data;
+	bool next;
 
 	/* It has gone, or its machine has, or that has been given nothing. */
 	if (a->mem.ram && (a->removed || r == VIRT_NO_DOMAIN || r == VIRT_NOT_RUNNING)) {
 		r = 0;
 		a->release.over = a->release.released = true;
+	}
+	if (a->mem.virtio_mem && !a->release.released) {
+		if (r == 0 && !a->unplug)
+			return take_plugged(a);
+		if (a->unplug && take_place(a, r, &next))
+			return next;
 	}
 	if (r == 0 && !a->release.over && a->refused) {
 		a->release.over = true;
@@ -287,6 +411,9 @@ static int ask_run(void *userdata)
 
 	free(a->why);
 	a->why = NULL;
+	if (a->mem.virtio_mem && !a->unplug)
+		return a->ops->resize(
+			a->virt, a->domain, &a->mem, a->want_bytes, &a->plugged, &a->why);
 	return a->ops->release(a->virt, a->domain, &a->mem, a->timeout_usec, &a->release, &a->why);
 }
 
@@ -355,7 +482,7 @@ void ask_begin(Job *job)
 	int r;
 
 	if (d->ask || d->released || drain != PML_DRAIN_ASK || !m->virt_ops->release ||
-		!region->last)
+		!region->last || (rec->virtio_mem && !m->virt_ops->resize))
 		return;
 	a = calloc(1, sizeof(*a));
 	if (!a)
@@ -365,7 +492,10 @@ void ask_begin(Job *job)
 	a->ops = m->virt_ops;
 	a->begin_usec = pml_now_usec(CLOCK_BOOTTIME);
 	(void)PML_STRCPY(a->domain, rec->domain);
-	(void)op_memory(region, rec->alias, &a->mem);
+	(void)op_memory(region, rec, &a->mem);
+	a->lent_bytes = rec->lent_bytes;
+	a->want_bytes = VIRT_RESIZE_LOOK;
+	d->in_parts = rec->virtio_mem;
 	a->next = m->asks;
 	m->asks = a;
 	d->ask = a;
@@ -424,6 +554,31 @@ void ask_look(Manager *m, const char *domain, const char *alias)
 	}
 }
 
+void ask_resized(Manager *m, const char *domain, const char *alias)
+{
+	struct Ask *a = find(m, domain, alias);
+	Lease *l;
+
+	if (a && !a->unplug) {
+		look_now(a);
+		return;
+	}
+	LIST_FOREACH (l, &m->leases, leases)
+		if (!l->gone && l->record.virtio_mem && pml_streq(l->record.domain, domain) &&
+			pml_streq(l->record.alias, alias))
+			plugged_ask(l, VIRT_RESIZE_LOOK);
+}
+
+void ask_connected(Manager *m)
+{
+	Lease *l;
+
+	LIST_FOREACH (l, &m->leases, leases)
+		if (!l->gone && l->recorded && l->record.virtio_mem &&
+			pml_streq(l->record.boot_id, m->boot_id))
+			ask_resized(m, l->record.domain, l->record.alias);
+}
+
 void ask_refused(Manager *m, const char *domain, const char *alias)
 {
 	struct Ask *a = find(m, domain, alias);
@@ -438,6 +593,8 @@ void ask_refused(Manager *m, const char *domain, const char *alias)
 
 const char *ask_summary(const EvictData *d)
 {
+	if (d->emptied)
+		return "its guest gave all of it back";
 	if (d->released)
 		return "its guest let go";
 	if (!d->asked_guest)
@@ -452,7 +609,13 @@ void ask_note(Job *job)
 	/* What ended the wait was neither the guest's answer nor its deadline. */
 	if (d->must && !d->released)
 		return;
-	if (d->lied)
+	if (d->emptied)
+		job_set_note(job, PML_ERROR_PLACE_KEPT,
+			"The guest gave all of it back, and runs on. Its machine keeps the empty place (QEMU unplugs a virtio-mem "
+			"since 8.1, if the guest lets it), so the region stays offline until that goes: virsh "
+			"detach-device-alias %s %s, or the machine's end.",
+			d->rec.domain_name, d->rec.alias);
+	else if (d->lied)
 		job_set_note(job, PML_ERROR_GUEST_LIED,
 			"The guest said that it had let go, and still uses the region. It is paused: it would spin.");
 	else if (d->released)

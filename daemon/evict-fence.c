@@ -110,6 +110,7 @@ int evict_fence_run(void *userdata)
 		.machine_pidfd = d->ram && !d->asked ? -EBADF : pidfd,
 		.ask_timeout_usec = d->asked ? ASK_DESTROY_USEC : 0,
 		.revoke_timeout_usec = d->proof_timeout_usec,
+		.emptied = d->emptied,
 		.freeze_timeout_usec = d->freeze_timeout_usec,
 	};
 	d->fence_r = pml_fence_run(&req, &d->fence);
@@ -146,6 +147,7 @@ static void fence_again(EvictData *d)
 		.region = d->host,
 		.dax = d->manager->dax,
 		.machine_pidfd = -EBADF,
+		.emptied = d->emptied,
 		.revoke_timeout_usec = FENCE_AGAIN_USEC,
 	};
 	PmlFenceResult result;

@@ -30,6 +30,7 @@ typedef struct EvictData {
 	bool past_drain;       /* the deadline passed, or the guest has let go */
 	struct Ask *ask;       /* the guest is being asked: ask.c; or NULL */
 	bool asked_guest;      /* … or was */
+	bool in_parts;	       /* it is a virtio-mem, whose part of the job is all but all of it */
 	bool kept;	       /* it refused, and keeps its memory by its policy */
 	char answer_error[64]; /* what came of asking, where it did not let go: PML_ERROR_… or "" */
 	char answer[512];
@@ -46,6 +47,7 @@ typedef struct EvictData {
 	uint64_t freeze_timeout_usec;
 	uint64_t proof_timeout_usec;
 	bool ran;	      /* the step's run was reached: an executor may be out of threads */
+	bool emptied;	      /* … of a virtio-mem, whose place its machine keeps */
 	bool released;	      /* its guest has let go: nothing is frozen or paused */
 	bool lied;	      /* … it said, and still touches it */
 	bool watched;	      /* these are known: */
@@ -62,6 +64,8 @@ typedef struct EvictData {
 
 /* Main thread: the job waits for its deadline, and may wait for another one. */
 bool evict_waits(const Job *job);
+/* How far the job is: share is of one whose guest has a quarter of it. */
+double evict_progress(const EvictData *d, double share);
 int evict_arm_deadline(Job *job);
 
 /* lie.c, in the fence's threads: right behind the fence, and behind the proof. */

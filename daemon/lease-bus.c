@@ -20,6 +20,12 @@ static int append_policy(sd_bus_message *reply, const Lease *l)
 		l->record.grace_usec, "restore", "b", (int)l->record.restore);
 }
 
+/* Of memory of the host, what was free when it was lent. */
+static uint64_t lease_size(const Lease *l)
+{
+	return l->record.lent_bytes ? l->record.lent_bytes : l->record.extent.size_bytes;
+}
+
 /* The proof itself names processes, and is not for everybody: Region.GetProof has it. */
 static int append_proof(sd_bus_message *reply, const Lease *l)
 {
@@ -83,8 +89,12 @@ LEASE_GETTER(owner, sd_bus_message_append(reply, "s", l->record.owner))
 LEASE_GETTER(alias, sd_bus_message_append(reply, "s", l->record.alias))
 LEASE_GETTER(model, sd_bus_message_append(reply, "s",
 			    region_is_block(l->region) ? "virtio-pmem"
+			    : l->record.virtio_mem     ? "virtio-mem"
 			    : region_is_ram(l->region) ? "dimm"
 						       : "nvdimm"))
+LEASE_GETTER(size, sd_bus_message_append(reply, "t", lease_size(l)))
+LEASE_GETTER(plugged, sd_bus_message_append(reply, "t",
+			      l->record.virtio_mem ? l->record.plugged_bytes : lease_size(l)))
 LEASE_GETTER(state, sd_bus_message_append(reply, "s", pml_lease_state_to_string(lease_state(l))))
 LEASE_GETTER(policy, append_policy(reply, l))
 LEASE_GETTER(deadline, sd_bus_message_append(reply, "t",
@@ -110,6 +120,8 @@ const sd_bus_vtable lease_vtable[] = {
 	SD_BUS_PROPERTY("Owner", "s", get_owner, 0, CHANGES),
 	SD_BUS_PROPERTY("Alias", "s", get_alias, 0, CHANGES),
 	SD_BUS_PROPERTY("Model", "s", get_model, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("Size", "t", get_size, 0, CHANGES),
+	SD_BUS_PROPERTY("Plugged", "t", get_plugged, 0, CHANGES),
 	SD_BUS_PROPERTY("State", "s", get_state, 0, CHANGES),
 	SD_BUS_PROPERTY("Policy", "a{sv}", get_policy, 0, CHANGES),
 	SD_BUS_PROPERTY("Deadline", "t", get_deadline, 0, CHANGES),
@@ -148,7 +160,7 @@ void lease_emit_changed(Lease *l)
 	if (l->manager->bus && l->on_bus)
 		(void)sd_bus_emit_properties_changed(l->manager->bus, l->path, PML_IF_LEASE,
 			"Region", "Domain", "DomainName", "Owner", "Alias", "State", "Policy",
-			"Deadline", "Proof", "Since", "Warnings", NULL);
+			"Deadline", "Proof", "Since", "Warnings", "Size", "Plugged", NULL);
 }
 
 static Lease *find(Manager *m, sd_bus_message *call, sd_bus_error *error)

@@ -12,7 +12,7 @@
 
 /* What both may be told beside the domain. Strings are the message's. */
 typedef struct LeaseOptions {
-	const char *owner, *consent, *kind;
+	const char *owner, *consent, *kind, *model;
 	BusPolicy given;
 	bool persistent, restore;
 	int32_t node;
@@ -43,6 +43,9 @@ static int options_check(LeaseOptions *o, sd_bus_error *error)
 	if (r >= 0 && o->consent && strcmp(o->consent, "destroy") != 0)
 		r = bus_error(error, PML_ERROR_INVALID,
 			"The option consent is \"destroy\", or left out.");
+	if (r >= 0 && o->model && strcmp(o->model, "dimm") != 0 &&
+		strcmp(o->model, "virtio-mem") != 0)
+		r = bus_error(error, PML_ERROR_INVALID, "The option model is dimm or virtio-mem.");
 	if (r >= 0 && o->kind) {
 		o->of_kind = pml_kind_from_string(o->kind);
 		if (o->of_kind < 0)
@@ -74,6 +77,7 @@ static int options_read(
 		BUS_POLICY_EVICT(&o.given),
 		{"deadline", BUS_OPTION_UINT64, &o.drain_policy.grace_usec},
 		{"consent", BUS_OPTION_STRING, &o.consent},
+		{"model", BUS_OPTION_STRING, &o.model},
 		{chosen ? "kind" : NULL, BUS_OPTION_STRING, &o.kind},
 		{"node", BUS_OPTION_INT, &o.node},
 		{},
@@ -101,6 +105,10 @@ static int lease_begin(Manager *m, sd_bus_message *call, uint32_t uid, Region *r
 	if (o->persistent && region->host && pml_region_kind(region->host) == PML_KIND_BDEV)
 		return bus_error(error, PML_ERROR_NO_FENCE,
 			"A block device is not leased for the next start, too: leave persistent out.");
+	if (o->model && !ram)
+		return bus_error(error, PML_ERROR_INVALID,
+			"Region %s is no memory of the host (system-ram): leave the model out.",
+			region_label(region));
 	if (ram && o->persistent)
 		return bus_error(error, PML_ERROR_INVALID,
 			"Memory of the host (system-ram) is not leased for the next start, too: leave persistent out.");
@@ -118,6 +126,8 @@ static int lease_begin(Manager *m, sd_bus_message *call, uint32_t uid, Region *r
 	if (r != 0)
 		return bus_op_error(error, r, &err);
 	op_lease_drain(job, &o->drain_policy);
+	if (o->model && strcmp(o->model, "virtio-mem") == 0)
+		op_lease_virtio_mem(job);
 	if (o->persistent)
 		op_lease_persist(job);
 	if (o->restore)

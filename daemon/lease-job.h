@@ -19,6 +19,8 @@ typedef struct LeaseData {
 	bool checked_active; /* after a restart: an active lease, looked at again */
 	sd_event_source *timer;
 	uint64_t retry_usec;
+	uint64_t plug_usec;  /* CLOCK_BOOTTIME: until then the guest may take a virtio-mem; 0: not
+				begun */
 	struct Grant *grant; /* of op_grant_kind: who waits for it, or NULL */
 	bool persistent;     /* goes into the domain's definition, too */
 	bool refused;	     /* the machine is not started: the job's error says why */
@@ -34,6 +36,7 @@ typedef struct LeaseData {
 	Virt *virt;
 	uint64_t proof_timeout_usec;
 	VirtMemory mem;
+	VirtPlugged plugged; /* of a virtio-mem */
 	VirtDomain found;
 	char *why;
 	PmlProof *proof;

@@ -11,6 +11,7 @@
 #include "manager.h"
 #include "memory-failure.h"
 #include "ops.h"
+#include "plugged.h"
 #include "uevent.h"
 #include "util.h"
 #include "wanted.h"
@@ -88,6 +89,7 @@ Manager *manager_free(Manager *m)
 	behind_stop(m);
 	persist_free_all(m, busy);
 	ask_free_all(m, busy);
+	plugged_free_all(m, busy);
 	deprived_free_all(m);
 	uevent_stop(m);
 	sd_event_source_disable_unref(m->read_again);
@@ -447,6 +449,7 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		/* What happened meanwhile brings no events. */
 		behind_ask(m, "");
 		behind_kick(m);
+		ask_connected(m);
 		deprived_connected(m);
 		break;
 	case VIRT_EV_DISCONNECTED:
@@ -482,6 +485,10 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		break;
 	case VIRT_EV_REMOVAL_FAILED:
 		ask_refused(m, ev->domain, ev->alias);
+		break;
+	case VIRT_EV_MEMORY_RESIZED:
+		lease_jobs_resized(m, ev->domain, ev->alias);
+		ask_resized(m, ev->domain, ev->alias);
 		break;
 	case VIRT_EV_DEVICE_REMOVED:
 		ask_look(m, ev->domain, ev->alias);

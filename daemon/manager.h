@@ -151,6 +151,9 @@ struct Manager {
 	int (*prove)(const PmlProofRequest *req, PmlProof **ret);
 	/* Replaced by tests: page faults of a machine that failed so far; NULL: lie.c. */
 	int (*failed_faults)(const PmlLeaseRecord *rec, int64_t *ret);
+	/* Replaced by tests: a guest that takes or gives back nothing for so long has stopped; 0:
+	 * as op-lease.c and ask.c say. */
+	uint64_t stall_usec;
 	/* Replaced by tests: what a machine check does to a guest (machine-check.h); NULL:
 	 * machine_check_recovers_pid(). */
 	int (*recovers)(pid_t pid, uint64_t start_ticks);
@@ -197,6 +200,7 @@ struct Manager {
 	unsigned background;	    /* looks and calls under way that are no job's */
 	struct Undefine *undefines; /* definitions that libvirt has yet to change: persist.c */
 	struct Ask *asks;	    /* guests that are being asked: ask.c */
+	struct PluggedCall *plugged_calls; /* … and asked beside that: plugged.c */
 	struct Behind *behind;
 	struct Deprived *deprived; /* machines that go on without their memory: deprived.c */
 	struct Grant *grants;	   /* machines that wait to be started: grant.c */

@@ -369,6 +369,10 @@ int evict_released(Region *region, const char *why)
 
 	if (r == 0 && is_evict(region->job))
 		((EvictData *)region->job->data)->released = true;
+	if (r == 0 && is_evict(region->job) && region->lease)
+		((EvictData *)region->job->data)->emptied =
+			region->lease->record.virtio_mem &&
+			region->lease->record.plugged_bytes == 0;
 	return r;
 }
 

@@ -57,6 +57,13 @@ static void take_wishes(const EvictData *d, PmlLeaseRecord *rec)
 		rec->on_refusal = d->how.on_refusal;
 }
 
+double evict_progress(const EvictData *d, double share)
+{
+	return d->in_parts
+		       ? PARTS_SHARE + (share - DRAIN_SHARE) * (1 - PARTS_SHARE) / (1 - DRAIN_SHARE)
+		       : share;
+}
+
 /* --- takeover: a lease job is in the middle of a write --- */
 
 static JobNext takeover_prepare(Job *job)
@@ -310,7 +317,13 @@ static JobNext cancel_done(Job *job, int r)
 
 	if (d->cancel_written && !d->past_drain) {
 		disarm_deadline(job);
-		if (d->kept)
+		if (d->kept && d->in_parts)
+			job_set_error(job, PML_ERROR_GUEST_REFUSED,
+				"The guest of domain %s refuses: %s. It keeps the rest of region %s, as its lease says; evict it "
+				"again when the guest has room, or with --on-refusal=force, which asks until the deadline.",
+				job->lease->record.domain_name, d->answer,
+				region_label(job->region));
+		else if (d->kept)
 			job_set_error(job, PML_ERROR_GUEST_REFUSED,
 				"The guest of domain %s refuses: %s. It keeps region %s, as its lease says; --on-refusal=force "
 				"takes it by force.",
@@ -422,7 +435,7 @@ static JobNext mark_prepare(Job *job)
 	d->freeze_timeout_usec = m->config.freeze_timeout_usec;
 	d->proof_timeout_usec = m->config.proof_timeout_usec;
 	d->ran = false;
-	job_set_progress(job, "fencing", 0.25);
+	job_set_progress(job, "fencing", evict_progress(d, 0.25));
 	return JOB_NEXT;
 }
 
@@ -454,7 +467,8 @@ static void ask_destroy(Job *job)
 	if (d->asked || !d->leased || !d->host)
 		return;
 	if (pml_region_kind(d->host) != PML_KIND_BDEV &&
-		(!d->ram || d->released || d->rec.after_fence != PML_AFTER_FENCE_DESTROY))
+		(!d->ram || d->released || d->emptied ||
+			d->rec.after_fence != PML_AFTER_FENCE_DESTROY))
 		return;
 	if (d->rec.vmm_pid == 0 && !lease_attach_outstanding(job->region))
 		return;
@@ -488,8 +502,10 @@ static JobNext fence_done(Job *job, int r)
 
 static JobNext prove_prepare(Job *job)
 {
-	((EvictData *)job->data)->ran = false;
-	job_set_progress(job, "proving", 0.5);
+	EvictData *d = job->data;
+
+	d->ran = false;
+	job_set_progress(job, "proving", evict_progress(d, 0.5));
 	return JOB_NEXT;
 }
 
@@ -530,7 +546,7 @@ static JobNext pause_done(Job *job, int r)
 {
 	EvictData *d = job->data;
 
-	job_set_progress(job, "recording the proof", 0.75);
+	job_set_progress(job, "recording the proof", evict_progress(d, 0.75));
 	return d->telling > 0 ? JOB_WAIT : JOB_NEXT;
 }
 
@@ -603,7 +619,7 @@ static JobNext record_later(Job *job)
 	d->retry_usec = d->retry_usec ? d->retry_usec * 2 : RECORD_RETRY_MIN_USEC;
 	if (d->retry_usec > RECORD_RETRY_MAX_USEC)
 		d->retry_usec = RECORD_RETRY_MAX_USEC;
-	job_set_progress(job, "waiting for the ledger's disk", 0.75);
+	job_set_progress(job, "waiting for the ledger's disk", evict_progress(d, 0.75));
 	if (resume_later(job, d->retry_usec) < 0)
 		return op_fail(job, -ENOMEM, "wait for the ledger's disk");
 	job_set_next(job, "record");
@@ -672,9 +688,12 @@ static JobNext record_done(Job *job, int r)
 
 		job_set_error(job, PML_ERROR_STUCK,
 			"Region %s was not given back (%s; %s). It is quarantined, and taken back when the guest gives it back "
-			"(virsh detach-device-alias %s %s asks again) or its machine ends.",
+			"(%s %s %s) or its machine ends.",
 			region_label(job->region), asked ? asked : "its guest was not asked",
-			reason, d->rec.domain_name, d->rec.alias);
+			reason,
+			d->in_parts ? "it stays asked to; virsh dumpxml shows what is left:"
+				    : "to ask again: virsh detach-device-alias",
+			d->rec.domain_name, d->rec.alias);
 		return JOB_FAIL;
 	}
 	job_set_error(job, PML_ERROR_STUCK,

@@ -75,7 +75,7 @@ int lease_fill_record(LeaseData *d, const Manager *m, const Region *region, cons
 	rec->on_refusal = m->config.on_refusal;
 	rec->grace_usec = PML_DEADLINE_DEFAULT;
 
-	return op_memory(region, rec->alias, &d->mem);
+	return op_memory(region, rec, &d->mem);
 }
 
 void op_lease_drain(Job *job, const DrainPolicy *policy)
@@ -93,6 +93,14 @@ void op_lease_restore(Job *job)
 	LeaseData *d = job->data;
 
 	d->rec.restore = true;
+	job->lease->record = d->rec;
+}
+
+void op_lease_virtio_mem(Job *job)
+{
+	LeaseData *d = job->data;
+
+	d->rec.virtio_mem = d->mem.virtio_mem = true;
 	job->lease->record = d->rec;
 }
 

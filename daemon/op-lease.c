@@ -13,6 +13,11 @@
 #include "ops-internal.h"
 #include "util.h"
 
+/* A guest takes a virtio-mem in a second or two once its driver is there, which a booting one may
+ * not have yet. Its device's word comes at once, or a second late; libvirt may have lost it. */
+#define PLUG_USEC      (60 * USEC_PER_SEC)
+#define PLUG_LOOK_USEC USEC_PER_SEC
+
 /* --- an eviction takes the region over --- */
 
 bool lease_job_replaceable(const Job *job)
@@ -269,6 +274,9 @@ JobNext lease_step_holders_done(Job *job, int r)
 		return JOB_FAIL;
 	}
 	lease_take_claim(job);
+	((LeaseData *)job->data)->rec.lent_bytes = d->ram_bytes;
+	/* Until libvirt says less. */
+	((LeaseData *)job->data)->rec.plugged_bytes = d->ram_bytes;
 	return JOB_NEXT;
 }
 
@@ -390,6 +398,83 @@ static JobNext attach_done(Job *job, int r)
 	return r == 0 ? JOB_NEXT : virt_failed(job, r);
 }
 
+/* --- plug: a virtio-mem is there at once, and its guest takes it in its own time --- */
+
+static int on_plug_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	job_resume(userdata);
+	return 0;
+}
+
+static JobNext plug_prepare(Job *job)
+{
+	LeaseData *d = job->data;
+
+	if (lease_replaced(job))
+		return JOB_FAIL;
+	job->skip = !d->mem.virtio_mem;
+	if (d->plug_usec == 0)
+		d->plug_usec = pml_now_usec(CLOCK_BOOTTIME) +
+			       (d->manager->stall_usec ? d->manager->stall_usec : PLUG_USEC);
+	d->virt = job->manager->virt;
+	job_set_progress(job, "waiting for the guest to take it", 0.65);
+	return JOB_NEXT;
+}
+
+static int plug_run(void *userdata)
+{
+	LeaseData *d = userdata;
+
+	free(d->why);
+	d->why = NULL;
+	return d->ops->resize ? d->ops->resize(d->virt, d->rec.domain, &d->mem, VIRT_RESIZE_LOOK,
+					&d->plugged, &d->why)
+			      : -EOPNOTSUPP;
+}
+
+static JobNext plug_failed(Job *job)
+{
+	const LeaseData *d = job->data;
+
+	job_set_error(job, PML_ERROR_NOT_PLUGGED,
+		"The guest of domain %s has taken %" PRIu64 " of %" PRIu64
+		" MiB within %llu s; the region is being taken back. Its kernel needs the driver virtio_mem, and has to put "
+		"added memory online by itself (memhp_default_state=online_movable). Behind a memory device of an odd size, "
+		"libvirt before 9.4 places it where a guest cannot take all of it; --model=dimm does without.",
+		d->rec.domain_name, (uint64_t)(d->plugged.current_bytes / MIB),
+		(uint64_t)(d->mem.size_bytes / MIB), PLUG_USEC / USEC_PER_SEC);
+	return JOB_FAIL;
+}
+
+static JobNext plug_done(Job *job, int r)
+{
+	LeaseData *d = job->data;
+
+	if (lease_replaced(job))
+		return JOB_FAIL;
+	if (r != 0 && r != VIRT_UNAVAILABLE && r != VIRT_BUSY)
+		return virt_failed(job, r);
+	if (r == 0 && d->plugged.attached && d->plugged.current_bytes >= d->mem.size_bytes)
+		return JOB_NEXT;
+	if (pml_now_usec(CLOCK_BOOTTIME) >= d->plug_usec)
+		return plug_failed(job);
+	d->timer = sd_event_source_disable_unref(d->timer);
+	if (sd_event_add_time_relative(job->manager->event, &d->timer, CLOCK_BOOTTIME,
+		    PLUG_LOOK_USEC, 1, on_plug_timer, job) < 0)
+		return op_fail(job, -ENOMEM, "wait for the guest");
+	job_set_next(job, "plug");
+	return JOB_WAIT;
+}
+
+void lease_jobs_resized(Manager *m, const char *domain, const char *alias)
+{
+	for (Job *j = m->jobs; j; j = j->next)
+		if (j->kind == &op_lease_kind && pml_streq(j->kind->steps[j->step].name, "plug") &&
+			pml_streq(((const LeaseData *)j->data)->rec.domain, domain) &&
+			pml_streq(((const LeaseData *)j->data)->rec.alias, alias))
+			job_resume(j);
+}
+
 /* --- check, active --- */
 
 JobNext lease_step_check_prepare(Job *job)
@@ -435,6 +520,8 @@ JobNext lease_active_prepare(Job *job)
 	(void)PML_STRCPY(rec.vmm_cgroup, d->rec.vmm_cgroup);
 	txn = op_txn_new_job(job, false);
 	r = txn ? pml_txn_lease_step(txn, &rec, PML_LEASE_EV_ATTACHED, NULL) : -ENOMEM;
+	if (r >= 0 && rec.virtio_mem)
+		r = pml_txn_plugged(txn, rec.id, d->plugged.current_bytes);
 	if (r < 0) {
 		pml_txn_free(txn);
 		return op_fail(job, r, "write down the lease");
@@ -505,7 +592,7 @@ static int lease_cancel(Job *job)
 
 	if (d->replaced || pml_streq(step, "active") || pml_streq(step, "persist"))
 		return -EBUSY;
-	if (pml_streq(step, "attach") || pml_streq(step, "check"))
+	if (pml_streq(step, "attach") || pml_streq(step, "plug") || pml_streq(step, "check"))
 		return evict_force(d->region, "its lease was cancelled");
 	return 0;
 }
@@ -555,6 +642,12 @@ static const JobStep lease_steps[] = {
 		.where = EXEC_VIRT,
 		.run = attach_run,
 		.done = attach_done},
+	{.name = "plug",
+		.prepare = plug_prepare,
+		.where = EXEC_VIRT,
+		.run = plug_run,
+		.done = plug_done,
+		.optional_skip = true},
 	{.name = "check",
 		.prepare = lease_step_check_prepare,
 		.where = EXEC_WORK,

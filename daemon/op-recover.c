@@ -107,10 +107,22 @@ static JobNext ask_prepare(Job *job)
 static int ask_run(void *userdata)
 {
 	LeaseData *d = userdata;
+	int r;
 
 	free(d->why);
 	d->why = NULL;
-	return d->ops->has_device(d->virt, d->rec.domain, &d->mem, &d->has_device, &d->why);
+	r = d->ops->has_device(d->virt, d->rec.domain, &d->mem, &d->has_device, &d->why);
+	if (r != 0 || !d->has_device || !d->mem.virtio_mem || !d->ops->resize)
+		return r;
+	return d->ops->resize(
+		d->virt, d->rec.domain, &d->mem, VIRT_RESIZE_LOOK, &d->plugged, &d->why);
+}
+
+/* Of a virtio-mem, all of it. */
+static bool is_there(const LeaseData *d)
+{
+	return d->has_device &&
+	       (!d->mem.virtio_mem || d->plugged.current_bytes >= d->rec.lent_bytes);
 }
 
 static JobNext ask_done(Job *job, int r)
@@ -124,7 +136,7 @@ static JobNext ask_done(Job *job, int r)
 		/* Its loss was not heard of yet: the next connection asks again. */
 		return JOB_WAIT;
 	}
-	if (r == 0 && d->has_device)
+	if (r == 0 && is_there(d))
 		return JOB_NEXT;
 	/* The attach still runs inside libvirt, and may well succeed: its tenant keeps the region.
 	 */
@@ -240,7 +252,7 @@ int recover_lease_start(Lease *lease)
 		return -ENOMEM;
 	d->rec = lease->record;
 	d->checked_active = lease->record.state == PML_LEASE_ACTIVE;
-	(void)op_memory(lease->region, lease->record.alias, &d->mem);
+	(void)op_memory(lease->region, &lease->record, &d->mem);
 	return job_start(lease->manager, &op_recover_kind, lease->region, lease, 0, d, NULL);
 }
 

@@ -33,6 +33,11 @@ SettleData *settle_data_new(Manager *m, Region *region, bool readmit)
 	d->proof_timeout_usec = m->config.proof_timeout_usec;
 	/* Of a device that has gone, its number is what an old holder is found by. */
 	d->host = pml_region_ref(region->host ? region->host : region->last);
+	if (region->lease && region->lease->record.virtio_mem) {
+		d->virtio_mem = true;
+		d->emptied = region->lease->record.plugged_bytes == 0;
+		(void)PML_STRCPY(d->domain, region->lease->record.domain);
+	}
 	return d;
 }
 
@@ -173,13 +178,41 @@ static bool cannot_open_by_name(const SettleData *d)
  * offline. */
 static void take_back(SettleData *d)
 {
-	PmlFenceRequest req = {.region = d->host, .dax = d->dax, .machine_pidfd = -EBADF};
+	PmlFenceRequest req = {
+		.region = d->host,
+		.dax = d->dax,
+		.machine_pidfd = -EBADF,
+		.emptied = d->emptied,
+	};
 	PmlFenceResult result;
 	PmlBinding binding;
 
 	if (d->dax->binding(d->dax->userdata, d->host, &binding) == 0 &&
 		binding == PML_BINDING_KMEM)
 		(void)pml_fence_run(&req, &result);
+}
+
+/*
+ * A machine that keeps the empty place of its virtio-mem could be told to fill it, by libvirt's
+ * other clients: with the memory of whoever has the node by then. So the region stays unbound.
+ */
+static int look_for_place(SettleData *d)
+{
+	PmlProof *left;
+	int r;
+
+	r = op_find_holders(d->manager, d->host, d->domain, d->proof_timeout_usec, &left);
+	if (r < 0)
+		return r;
+	if (pml_proof_n_holders(left) == 0) {
+		pml_proof_free(left);
+		return 0;
+	}
+	d->clear = false;
+	/* Its end is what there is to wait for. */
+	pml_proof_free(d->proof);
+	d->proof = left;
+	return 0;
 }
 
 static int prove_once(SettleData *d)
@@ -202,7 +235,8 @@ static int prove_once(SettleData *d)
 		   (verdict == PML_PROOF_REVOKED && cannot_open_by_name(d));
 	if (d->clear) {
 		d->proved = true;
-		return pml_proof_to_json(d->proof, &d->proof_json);
+		r = pml_proof_to_json(d->proof, &d->proof_json);
+		return r < 0 || !d->virtio_mem ? r : look_for_place(d);
 	}
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
 	if (r == 0 && binding != PML_BINDING_NONE && binding != PML_BINDING_BLOCK &&
@@ -387,7 +421,7 @@ static JobNext gate_prepare(Job *job)
 	}
 	d->virt = job->manager->virt;
 	d->rec = lease->record;
-	(void)op_memory(job->region, lease->record.alias, &d->mem);
+	(void)op_memory(job->region, &lease->record, &d->mem);
 	return JOB_NEXT;
 }
 

@@ -25,13 +25,13 @@ PmlTxn *op_txn_new_daemon(void)
 	return pml_txn_new("daemon");
 }
 
-int op_memory(const Region *region, const char *alias, VirtMemory *ret)
+int op_memory(const Region *region, const PmlLeaseRecord *rec, VirtMemory *ret)
 {
 	const PmlRegion *host = region->host ? region->host : region->last;
 	int r;
 
 	*ret = (VirtMemory){};
-	r = PML_STRCPY(ret->alias, alias);
+	r = PML_STRCPY(ret->alias, rec->alias);
 	if (r < 0 || !host)
 		return r;
 	r = PML_STRCPY(ret->path, pml_region_path(host) ? pml_region_path(host) : "");
@@ -39,6 +39,7 @@ int op_memory(const Region *region, const char *alias, VirtMemory *ret)
 	ret->align_bytes = pml_region_align_bytes(host);
 	ret->block = pml_region_kind(host) == PML_KIND_BDEV;
 	ret->ram = region_is_ram(region);
+	ret->virtio_mem = rec->virtio_mem;
 	ret->node = pml_region_target_node(host);
 	/* The most that it can be: how much is free is known when it is looked at. */
 	if (ret->ram)

@@ -22,8 +22,8 @@ JobNext op_rescan(Job *job);
 /* Fills *err with what a positive outcome of libvirt (virt.h) means to who asked for a lease; why
  * may be NULL. Returns 1. */
 int op_virt_error(OpError *err, int r, const char *domain, const char *why);
-/* A region as the memory device of this alias. 0, -ENAMETOOLONG. */
-int op_memory(const Region *region, const char *alias, VirtMemory *ret);
+/* A region as the memory device of this lease. 0, -ENAMETOOLONG. */
+int op_memory(const Region *region, const PmlLeaseRecord *rec, VirtMemory *ret);
 /* The boot that a lease's deadline and device number are valid in becomes this one. */
 void op_lease_stamp(const Region *region, PmlLeaseRecord *rec);
 /* Memory of the host, with its region's name: what a wish for force is refused with. */

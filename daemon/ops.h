@@ -31,6 +31,9 @@ int op_deadline_check(const Manager *m, uint64_t deadline_usec, OpError *err);
 /* Before the loop turns: the lease that this job makes is wanted again when its memory has left the
  * host and comes back. */
 void op_lease_restore(Job *job);
+/* Before the loop turns: the lease that this job makes, of memory of the host, is lent as a
+ * virtio-mem, not as a dimm. */
+void op_lease_virtio_mem(Job *job);
 /* Before the loop turns: the lease that this job makes is to be in the domain's definition, too. */
 void op_lease_persist(Job *job);
 /* At the daemon's end. busy: calls still run in threads, and keep what they were given. */
@@ -97,6 +100,9 @@ bool settle_waits(const Region *region);
 /* A leased region was found unbound or gone by a scan. Called at every scan that finds it so: does
  * nothing where a job has it. */
 void manager_region_lost(Region *region);
+/* libvirt tells that a guest has another part of its virtio-mem: who waits for it to take all goes
+ * on. */
+void lease_jobs_resized(Manager *m, const char *domain, const char *alias);
 /* libvirt: the domain has ended / is connected (again): everything must be read again. */
 void manager_domain_stopped(Manager *m, const char *uuid);
 void manager_libvirt_connected(Manager *m);

@@ -109,7 +109,7 @@ void persist_remove(const Region *region, const PmlLeaseRecord *rec)
 	u->virt = region->manager->virt;
 	(void)PML_STRCPY(u->domain, rec->domain);
 	(void)PML_STRCPY(u->domain_name, rec->domain_name);
-	(void)op_memory(region, rec->alias, &u->mem);
+	(void)op_memory(region, rec, &u->mem);
 	u->next = region->manager->undefines;
 	region->manager->undefines = u;
 	undefine_try(u);

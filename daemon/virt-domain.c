@@ -5,38 +5,18 @@
  * beginning to its end.
  */
 
-#include <libvirt/libvirt-qemu.h>
-
-#include "agent.h"
 #include "util.h"
 #include "virt-internal.h"
 #include "virt-xml.h"
 
-/* How long an agent has for a command; what it does takes none of it. */
-#define AGENT_TIMEOUT_SEC 5
-
-/* One call on one domain. Its parts go in reverse order; all may be missing. */
-typedef struct Call {
-	VirtLoan loan;
-	virDomainPtr dom;
-} Call;
-
-static void call_end(Call *c)
+void virt_call_end(VirtCall *c)
 {
 	if (c->dom)
 		(void)virDomainFree(c->dom);
 	virt_return(&c->loan);
 }
-#define _cleanup_call_ _cleanup_(call_end)
 
-static void xmlp(char **xml)
-{
-	free(*xml);
-}
-
-/* A sentence that could not be made is NULL: the outcome matters more. */
-static int outcome(int r, char **ret_why, const char *format, ...) _printf_(3, 4);
-static int outcome(int r, char **ret_why, const char *format, ...)
+int virt_outcome(int r, char **ret_why, const char *format, ...)
 {
 	char *why = NULL;
 	va_list ap;
@@ -49,11 +29,7 @@ static int outcome(int r, char **ret_why, const char *format, ...)
 	return r;
 }
 
-/*
- * What the last error of this thread means. An error of libvirt's RPC layer leaves open what
- * became of the call, whether or not the connection has been found dead yet.
- */
-static int call_error(Call *c, char **ret_why)
+int virt_call_error(VirtCall *c, char **ret_why)
 {
 	virErrorPtr e = virSaveLastError();
 	const char *message = e && e->message ? e->message : "unknown error";
@@ -62,33 +38,33 @@ static int call_error(Call *c, char **ret_why)
 	if (virConnectIsAlive(c->loan.conn) == 0 || (e && e->domain == VIR_FROM_RPC) ||
 		code == VIR_ERR_INVALID_CONN || code == VIR_ERR_NO_CONNECT) {
 		virt_broken(&c->loan);
-		r = outcome(
+		r = virt_outcome(
 			VIRT_UNAVAILABLE, ret_why, "The connection to libvirt broke: %s.", message);
 	} else if (code == VIR_ERR_NO_DOMAIN) {
-		r = outcome(VIRT_NO_DOMAIN, ret_why, "libvirt knows no such domain: %s.", message);
+		r = virt_outcome(
+			VIRT_NO_DOMAIN, ret_why, "libvirt knows no such domain: %s.", message);
 	} else if (code == VIR_ERR_OPERATION_TIMEOUT) {
-		r = outcome(VIRT_BUSY, ret_why,
+		r = virt_outcome(VIRT_BUSY, ret_why,
 			"libvirt waited for another operation on the domain, and gave up: %s. "
 			"Try again.",
 			message);
 	} else {
-		r = outcome(VIRT_REFUSED, ret_why, "libvirt refused: %s.", message);
+		r = virt_outcome(VIRT_REFUSED, ret_why, "libvirt refused: %s.", message);
 	}
 	virFreeError(e);
 	return r;
 }
 
-static int call_connect(Call *c, Virt *v, char **ret_why)
+static int call_connect(VirtCall *c, Virt *v, char **ret_why)
 {
 	if (virt_borrow(v, &c->loan))
 		return 0;
-	return outcome(VIRT_UNAVAILABLE, ret_why,
+	return virt_outcome(VIRT_UNAVAILABLE, ret_why,
 		"libvirt is not connected. Is its daemon (libvirtd or virtqemud) running? "
 		"It is connected to as soon as it answers.");
 }
 
-/* Fills in the domain of this UUID. */
-static int call_begin(Call *c, Virt *v, const char *uuid, char **ret_why)
+int virt_call_begin(VirtCall *c, Virt *v, const char *uuid, char **ret_why)
 {
 	int r;
 
@@ -96,28 +72,28 @@ static int call_begin(Call *c, Virt *v, const char *uuid, char **ret_why)
 	if (r != 0)
 		return r;
 	c->dom = virDomainLookupByUUIDString(c->loan.conn, uuid);
-	return c->dom ? 0 : call_error(c, ret_why);
+	return c->dom ? 0 : virt_call_error(c, ret_why);
 }
 
-static int not_running(char **ret_why)
+int virt_not_running(char **ret_why)
 {
-	return outcome(
+	return virt_outcome(
 		VIRT_NOT_RUNNING, ret_why, "The domain is not running: start it (virsh start).");
 }
 
-static int call_xml(Call *c, char **ret_xml, char **ret_why)
+int virt_call_xml(VirtCall *c, char **ret_xml, char **ret_why)
 {
 	char *xml = virDomainGetXMLDesc(c->dom, 0);
 
 	if (!xml)
-		return call_error(c, ret_why);
+		return virt_call_error(c, ret_why);
 	*ret_xml = xml;
 	return 0;
 }
 
-static int unreadable(char **ret_why)
+int virt_unreadable(char **ret_why)
 {
-	return outcome(VIRT_REFUSED, ret_why,
+	return virt_outcome(VIRT_REFUSED, ret_why,
 		"libvirt's description of the domain cannot be read (virsh dumpxml shows it).");
 }
 
@@ -135,27 +111,27 @@ static bool looks_like_uuid(const char *s)
 }
 
 /* A domain may be named like another's UUID: the UUID goes first, as everywhere in libvirt. */
-static int find(Call *c, const char *domain, char **ret_why)
+static int find(VirtCall *c, const char *domain, char **ret_why)
 {
 	if (looks_like_uuid(domain)) {
 		c->dom = virDomainLookupByUUIDString(c->loan.conn, domain);
 		if (c->dom)
 			return 0;
 		if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN)
-			return call_error(c, ret_why);
+			return virt_call_error(c, ret_why);
 	}
 	c->dom = virDomainLookupByName(c->loan.conn, domain);
-	return c->dom ? 0 : call_error(c, ret_why);
+	return c->dom ? 0 : virt_call_error(c, ret_why);
 }
 
 /* Finds it, and fills its name and UUID in. */
-static int call_find(Call *c, Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
+static int call_find(VirtCall *c, Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
 {
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	int r;
 
 	if (!*domain || strlen(domain) >= PML_NAME_LEN)
-		return outcome(VIRT_NO_DOMAIN, ret_why,
+		return virt_outcome(VIRT_NO_DOMAIN, ret_why,
 			"A domain's name or UUID has 1 to %d bytes.", PML_NAME_LEN - 1);
 	r = call_connect(c, v, ret_why);
 	if (r != 0)
@@ -164,9 +140,9 @@ static int call_find(Call *c, Virt *v, const char *domain, VirtDomain *ret, char
 	if (r != 0)
 		return r;
 	if (virDomainGetUUIDString(c->dom, uuid) < 0)
-		return call_error(c, ret_why);
+		return virt_call_error(c, ret_why);
 	if (PML_STRCPY(ret->uuid, uuid) < 0 || PML_STRCPY(ret->name, virDomainGetName(c->dom)) < 0)
-		return outcome(VIRT_REFUSED, ret_why,
+		return virt_outcome(VIRT_REFUSED, ret_why,
 			"The domain's name has more than %d bytes: rename it (virsh domrename).",
 			PML_NAME_LEN - 1);
 	return 0;
@@ -174,7 +150,7 @@ static int call_find(Call *c, Virt *v, const char *domain, VirtDomain *ret, char
 
 static int virt_find(Virt *v, const char *domain, VirtDomain *ret, char **ret_why)
 {
-	_cleanup_call_ Call c = {0};
+	_cleanup_virt_call_ VirtCall c = {0};
 
 	return call_find(&c, v, domain, ret, ret_why);
 }
@@ -182,9 +158,9 @@ static int virt_find(Virt *v, const char *domain, VirtDomain *ret, char **ret_wh
 /* --- memory devices --- */
 
 /* libnuma reads the host's nodes when libvirt's daemon starts, and never again. */
-static int call_knows_node(Call *c, const VirtMemory *mem, char **ret_why)
+static int call_knows_node(VirtCall *c, const VirtMemory *mem, char **ret_why)
 {
-	_cleanup_(xmlp) char *xml = NULL;
+	_cleanup_free_ char *xml = NULL;
 	bool known = false;
 	int r;
 
@@ -192,13 +168,13 @@ static int call_knows_node(Call *c, const VirtMemory *mem, char **ret_why)
 		return 0;
 	xml = virConnectGetCapabilities(c->loan.conn);
 	if (!xml)
-		return call_error(c, ret_why);
+		return virt_call_error(c, ret_why);
 	r = virt_xml_has_node(xml, mem->node, &known);
 	if (r == -EBADMSG)
-		return unreadable(ret_why);
+		return virt_unreadable(ret_why);
 	if (r < 0 || known)
 		return r;
-	return outcome(VIRT_NODE_UNKNOWN, ret_why,
+	return virt_outcome(VIRT_NODE_UNKNOWN, ret_why,
 		"libvirt does not know NUMA node %d, which came after its daemon was started. Restart libvirtd or "
 		"virtqemud (systemctl restart libvirtd: machines run on), then lease again.",
 		mem->node);
@@ -207,15 +183,15 @@ static int call_knows_node(Call *c, const VirtMemory *mem, char **ret_why)
 static int virt_suited(
 	Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret, char **ret_why)
 {
-	_cleanup_(xmlp) char *xml = NULL;
-	_cleanup_call_ Call c = {0};
+	_cleanup_free_ char *xml = NULL;
+	_cleanup_virt_call_ VirtCall c = {0};
 	int r;
 
 	r = call_find(&c, v, domain, ret, ret_why);
 	/* Its state is in the description: libvirt is asked as seldom as can be, since a guest's
 	 * owner waits. */
 	if (r == 0)
-		r = call_xml(&c, &xml, ret_why);
+		r = virt_call_xml(&c, &xml, ret_why);
 	if (r != 0)
 		return r;
 	r = virt_xml_suited(xml, mem, ret_why);
@@ -223,35 +199,30 @@ static int virt_suited(
 	if (r == 0)
 		r = call_knows_node(&c, mem, ret_why);
 	if (r == VIRT_NOT_RUNNING)
-		return not_running(ret_why);
-	return r == -EBADMSG ? unreadable(ret_why) : r;
+		return virt_not_running(ret_why);
+	return r == -EBADMSG ? virt_unreadable(ret_why) : r;
 }
 
-static int call_has_device(Call *c, const VirtMemory *mem, bool *ret, char **ret_why)
+int virt_call_has_device(VirtCall *c, const VirtMemory *mem, bool *ret, char **ret_why)
 {
-	_cleanup_(xmlp) char *xml = NULL;
+	_cleanup_free_ char *xml = NULL;
 	int r;
 
-	r = call_xml(c, &xml, ret_why);
+	r = virt_call_xml(c, &xml, ret_why);
 	if (r != 0)
 		return r;
 	r = virt_xml_has_device(xml, mem, ret);
-	return r == -EBADMSG ? unreadable(ret_why) : r;
+	return r == -EBADMSG ? virt_unreadable(ret_why) : r;
 }
 
-/*
- * An attach of an earlier connection may still be running inside libvirt, and is not in the XML
- * before its end; it has the domain's job (libvirt src/qemu/qemu_driver.c
- * qemuDomainGetControlInfo()). To be asked before the XML is read.
- */
-static int call_idle(Call *c, char **ret_why)
+int virt_call_idle(VirtCall *c, char **ret_why)
 {
 	_cleanup_free_ char *why = NULL;
 	virDomainControlInfo info;
 	int r;
 
 	if (virDomainGetControlInfo(c->dom, &info, 0) < 0) {
-		r = call_error(c, &why);
+		r = virt_call_error(c, &why);
 		/* A machine that is off has no job, and is refused the question. */
 		if (r == VIRT_REFUSED && virDomainIsActive(c->dom) == 0)
 			return 0;
@@ -260,7 +231,7 @@ static int call_idle(Call *c, char **ret_why)
 	}
 	if (info.state == VIR_DOMAIN_CONTROL_OK || info.state == VIR_DOMAIN_CONTROL_ERROR)
 		return 0;
-	return outcome(VIRT_AMBIGUOUS, ret_why,
+	return virt_outcome(VIRT_AMBIGUOUS, ret_why,
 		"libvirt is still busy with another operation on this domain.");
 }
 
@@ -268,14 +239,14 @@ static int virt_has_device(
 	Virt *v, const char *uuid, const VirtMemory *mem, bool *ret, char **ret_why)
 {
 	_cleanup_free_ char *why = NULL;
-	_cleanup_call_ Call c = {0};
+	_cleanup_virt_call_ VirtCall c = {0};
 	int r;
 
-	r = call_begin(&c, v, uuid, &why);
+	r = virt_call_begin(&c, v, uuid, &why);
 	if (r == 0)
-		r = call_idle(&c, &why);
+		r = virt_call_idle(&c, &why);
 	if (r == 0)
-		r = call_has_device(&c, mem, ret, &why);
+		r = virt_call_has_device(&c, mem, ret, &why);
 	if (r == VIRT_NO_DOMAIN) {
 		*ret = false;
 		return 0;
@@ -289,39 +260,39 @@ static int virt_has_device(
  * After an error that libvirt answered: does the machine have the device nevertheless? Takes the
  * sentence of that error.
  */
-static int attach_failed(Call *c, const VirtMemory *mem, int failed, char **why, char **ret_why)
+static int attach_failed(VirtCall *c, const VirtMemory *mem, int failed, char **why, char **ret_why)
 {
 	_cleanup_free_ char *why_not = NULL;
 	bool present = false;
 	int r;
 
-	r = call_has_device(c, mem, &present, &why_not);
+	r = virt_call_has_device(c, mem, &present, &why_not);
 	if (r < 0)
 		return r;
 	if (r == 0 && present)
 		return 0;
 	if (r != 0 && r != VIRT_NO_DOMAIN)
-		return outcome(VIRT_AMBIGUOUS, ret_why,
+		return virt_outcome(VIRT_AMBIGUOUS, ret_why,
 			"It is unknown whether the machine has the memory. %s Then: %s",
 			*why ? *why : "", why_not ? why_not : "");
 	if (r == VIRT_NO_DOMAIN || virDomainIsActive(c->dom) == 0)
-		return not_running(ret_why);
+		return virt_not_running(ret_why);
 	*ret_why = TAKE_PTR(*why);
 	return failed;
 }
 
-static int make_device(Call *c, const VirtMemory *mem, char **ret_device, char **ret_why)
+static int make_device(VirtCall *c, const VirtMemory *mem, char **ret_device, char **ret_why)
 {
-	_cleanup_(xmlp) char *xml = NULL;
+	_cleanup_free_ char *xml = NULL;
 	VirtMemory placed = *mem;
 	int r;
 
 	if (mem->ram) {
-		r = call_xml(c, &xml, ret_why);
+		r = virt_call_xml(c, &xml, ret_why);
 		if (r == 0)
 			r = virt_xml_place(xml, &placed);
 		if (r != 0)
-			return r == -EBADMSG ? unreadable(ret_why) : r;
+			return r == -EBADMSG ? virt_unreadable(ret_why) : r;
 	}
 	return virt_xml_make_memory(&placed, ret_device);
 }
@@ -329,48 +300,48 @@ static int make_device(Call *c, const VirtMemory *mem, char **ret_device, char *
 static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **ret_why)
 {
 	_cleanup_free_ char *device = NULL, *why = NULL;
-	_cleanup_call_ Call c = {0};
+	_cleanup_virt_call_ VirtCall c = {0};
 	int r;
 
-	r = call_begin(&c, v, uuid, ret_why);
+	r = virt_call_begin(&c, v, uuid, ret_why);
 	if (r == 0)
 		r = make_device(&c, mem, &device, ret_why);
 	if (r != 0)
 		return r;
 	if (virDomainAttachDeviceFlags(c.dom, device, VIR_DOMAIN_AFFECT_LIVE) == 0)
 		return 0;
-	r = call_error(&c, &why);
+	r = virt_call_error(&c, &why);
 	if (r == VIRT_UNAVAILABLE)
-		return outcome(VIRT_AMBIGUOUS, ret_why,
+		return virt_outcome(VIRT_AMBIGUOUS, ret_why,
 			"It is unknown whether the machine has the memory. %s", why ? why : "");
 	return attach_failed(&c, mem, r, &why, ret_why);
 }
 
 /* Is it in the stored definition? */
-static int call_defines(Call *c, const VirtMemory *mem, bool *ret, char **ret_why)
+static int call_defines(VirtCall *c, const VirtMemory *mem, bool *ret, char **ret_why)
 {
-	_cleanup_(xmlp) char *xml = virDomainGetXMLDesc(c->dom, VIR_DOMAIN_XML_INACTIVE);
+	_cleanup_free_ char *xml = virDomainGetXMLDesc(c->dom, VIR_DOMAIN_XML_INACTIVE);
 	int r;
 
 	if (!xml)
-		return call_error(c, ret_why);
+		return virt_call_error(c, ret_why);
 	r = virt_xml_defines(xml, mem, ret);
-	return r == -EBADMSG ? unreadable(ret_why) : r;
+	return r == -EBADMSG ? virt_unreadable(ret_why) : r;
 }
 
 static int virt_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on, char **ret_why)
 {
 	_cleanup_free_ char *device = NULL;
-	_cleanup_call_ Call c = {0};
+	_cleanup_virt_call_ VirtCall c = {0};
 	bool defined = false;
 	int r;
 
 	r = virt_xml_make_memory(mem, &device);
 	if (r < 0)
 		return r;
-	r = call_begin(&c, v, uuid, ret_why);
+	r = virt_call_begin(&c, v, uuid, ret_why);
 	if (r == 0 && virDomainIsPersistent(c.dom) == 0)
-		return on ? outcome(VIRT_REFUSED, ret_why,
+		return on ? virt_outcome(VIRT_REFUSED, ret_why,
 				    "The domain is transient: libvirt keeps no definition of it.")
 			  : 0;
 	if (r == 0)
@@ -379,20 +350,20 @@ static int virt_define(Virt *v, const char *uuid, const VirtMemory *mem, bool on
 		return r;
 	r = on ? virDomainAttachDeviceFlags(c.dom, device, VIR_DOMAIN_AFFECT_CONFIG)
 	       : virDomainDetachDeviceFlags(c.dom, device, VIR_DOMAIN_AFFECT_CONFIG);
-	return r < 0 ? call_error(&c, ret_why) : 0;
+	return r < 0 ? virt_call_error(&c, ret_why) : 0;
 }
 
 static int virt_pinned(
 	Virt *v, const char *uuid, char ret_name[static PML_NAME_LEN], char **ret_why)
 {
 	_cleanup_free_ char *why = NULL;
-	_cleanup_(xmlp) char *xml = NULL;
-	_cleanup_call_ Call c = {0};
+	_cleanup_free_ char *xml = NULL;
+	_cleanup_virt_call_ VirtCall c = {0};
 	int r;
 
-	r = call_begin(&c, v, uuid, &why);
+	r = virt_call_begin(&c, v, uuid, &why);
 	if (r == 0)
-		r = call_xml(&c, &xml, &why);
+		r = virt_call_xml(&c, &xml, &why);
 	if (r == VIRT_NO_DOMAIN) {
 		ret_name[0] = '\0';
 		return 0;
@@ -403,7 +374,7 @@ static int virt_pinned(
 	}
 	r = virt_xml_pinned(xml, ret_why);
 	if (r == -EBADMSG)
-		return unreadable(ret_why);
+		return virt_unreadable(ret_why);
 	/* One that is too long for us is no name. */
 	if ((r == 0 || r == VIRT_PINNED) &&
 		pml_strcpy(ret_name, PML_NAME_LEN, virDomainGetName(c.dom)) < 0)
@@ -411,159 +382,10 @@ static int virt_pinned(
 	return r;
 }
 
-/* --- asking the guest --- */
-
-static int agent_command(Call *c, const char *command, char **ret_answer, char **ret_why)
-{
-	char *answer;
-
-	if (!command)
-		return -ENOMEM;
-	answer = virDomainQemuAgentCommand(c->dom, command, AGENT_TIMEOUT_SEC, 0);
-	if (!answer)
-		return call_error(c, ret_why);
-	*ret_answer = answer;
-	return 0;
-}
-
-/*
- * A command of the agent was refused, by libvirt or by the agent: what does that mean? libvirt's
- * code is the same for an agent that is not there and one that hangs, and its sentence is for
- * people. So the agent is asked whether it may run programs at all.
- */
-static int agent_failed(Call *c, char **why, char **ret_why)
-{
-	_cleanup_free_ char *answer = NULL, *why_not = NULL;
-	bool enabled = true;
-	int r;
-
-	r = agent_command(c, "{\"execute\":\"guest-info\"}", &answer, &why_not);
-	if (r == VIRT_UNAVAILABLE || r == VIRT_NO_DOMAIN || r < 0) {
-		*ret_why = TAKE_PTR(why_not);
-		return r;
-	}
-	if (r != 0)
-		return outcome(VIRT_AGENT_SILENT, ret_why, "The guest's agent does not answer: %s",
-			*why ? *why : "");
-	if (agent_read_enabled(answer, "guest-exec", &enabled) == 0 && !enabled)
-		return outcome(VIRT_AGENT_BLOCKED, ret_why,
-			"The guest's agent may not run programs: allow guest-exec and guest-exec-status in its "
-			"configuration (qemu-ga.conf, allow-rpcs or block-rpcs).");
-	return outcome(VIRT_NO_AGENT, ret_why,
-		"The guest's agent could not run " AGENT_PROGRAM
-		" (install pmemlease's guest package there): %s",
-		*why ? *why : "");
-}
-
-static int release_begin(Call *c, const VirtMemory *mem, uint64_t timeout_usec,
-	VirtRelease *release, char **why, char **ret_why)
-{
-	_cleanup_free_ char *command = NULL, *answer = NULL;
-	_cleanup_(xmlp) char *xml = NULL;
-	AgentDevice device;
-	int r;
-
-	r = call_xml(c, &xml, ret_why);
-	if (r != 0)
-		return r;
-	r = virt_xml_agent(xml, mem, &device);
-	if (r == -ENOENT)
-		return outcome(VIRT_REFUSED, ret_why, "The machine does not have the memory.");
-	if (r < 0)
-		return r == -EBADMSG ? unreadable(ret_why) : r;
-	if (!device.channel)
-		return outcome(VIRT_NO_AGENT, ret_why,
-			"The machine has no channel for a guest agent: add <channel type='unix'>"
-			"<target type='virtio' name='org.qemu.guest_agent.0'/></channel>.");
-	if (!device.connected)
-		return outcome(VIRT_NO_AGENT, ret_why,
-			"No agent runs in the guest: install and start qemu-guest-agent there.");
-	command = agent_exec_command(&device, timeout_usec);
-	r = agent_command(c, command, &answer, why);
-	if (r == 0 && agent_read_exec(answer, &release->pid) < 0)
-		r = outcome(VIRT_REFUSED, ret_why, "The guest's agent answers what it should not.");
-	return r;
-}
-
-static int release_look(Call *c, VirtRelease *release, char **why, char **ret_why)
-{
-	_cleanup_free_ char *command = agent_status_command(release->pid), *answer = NULL;
-	int r = agent_command(c, command, &answer, why);
-
-	if (r == 0 && agent_read_status(answer, release) < 0)
-		r = outcome(VIRT_REFUSED, ret_why, "The guest's agent answers what it should not.");
-	return r;
-}
-
-/*
- * libvirt's call comes back when QEMU has told the guest; the device goes from the XML when the
- * guest has given it up and QEMU has dropped the memory behind it (qemu/qemu_hotplug.c
- * qemuDomainRemoveMemoryDevice()).
- */
-static int detach(Call *c, const VirtMemory *mem, VirtRelease *release, char **ret_why)
-{
-	_cleanup_free_ char *busy = NULL, *why = NULL;
-	bool present = false;
-	int failed = 0, r;
-
-	if (release->pid == 0) {
-		if (virDomainDetachDeviceAlias(c->dom, mem->alias, VIR_DOMAIN_AFFECT_LIVE) == 0) {
-			release->pid = 1;
-			return 0;
-		}
-		/* Maybe because it is not there. */
-		failed = call_error(c, &why);
-		if (failed == VIRT_UNAVAILABLE) {
-			*ret_why = TAKE_PTR(why);
-			return failed;
-		}
-	}
-	r = call_has_device(c, mem, &present, ret_why);
-	if (r != 0 || present) {
-		if (r == 0 && failed)
-			*ret_why = TAKE_PTR(why);
-		return r ? r : failed;
-	}
-	/* An attach that still runs is not in the XML yet. */
-	r = call_idle(c, &busy);
-	release->over = release->released = r == 0;
-	if (r == VIRT_AMBIGUOUS)
-		return 0;
-	if (r != 0)
-		*ret_why = TAKE_PTR(busy);
-	return r;
-}
-
-static int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
-	VirtRelease *release, char **ret_why)
-{
-	_cleanup_free_ char *why = NULL;
-	_cleanup_call_ Call c = {0};
-	int r;
-
-	r = call_begin(&c, v, uuid, ret_why);
-	if (r != 0)
-		return r;
-	if (virDomainIsActive(c.dom) == 0)
-		return not_running(ret_why);
-	if (mem->ram)
-		return detach(&c, mem, release, ret_why);
-	if (release->pid == 0)
-		r = release_begin(&c, mem, timeout_usec, release, &why, ret_why);
-	else
-		r = release_look(&c, release, &why, ret_why);
-	/* The sentence is of what the agent was told, and its meaning is not known yet. */
-	if (r == VIRT_REFUSED && why)
-		return agent_failed(&c, &why, ret_why);
-	if (r > 0 && why)
-		*ret_why = TAKE_PTR(why);
-	return r;
-}
-
 /* --- pause and destroy --- */
 
 /* Is there no process (any more), or none whose processors run? Errors say nothing. */
-static bool at_rest(Call *c, bool paused_too)
+static bool at_rest(VirtCall *c, bool paused_too)
 {
 	int state;
 
@@ -576,16 +398,16 @@ static int virt_pause(
 	Virt *v, const char *uuid, void (*before)(void *data), void *data, char **ret_why)
 {
 	_cleanup_free_ char *why = NULL;
-	_cleanup_call_ Call c = {0};
+	_cleanup_virt_call_ VirtCall c = {0};
 	int r;
 
-	r = call_begin(&c, v, uuid, &why);
+	r = virt_call_begin(&c, v, uuid, &why);
 	if (r == 0) {
 		if (at_rest(&c, false))
 			return 0;
 		/* The state is a call of its own: libvirt may have gone silent since. */
 		if (virGetLastErrorCode() != VIR_ERR_OK)
-			r = call_error(&c, &why);
+			r = virt_call_error(&c, &why);
 	}
 	if (r == VIRT_NO_DOMAIN)
 		return 0;
@@ -594,7 +416,7 @@ static int virt_pause(
 			before(data);
 		if (virDomainSuspend(c.dom) == 0)
 			return 0;
-		r = call_error(&c, &why);
+		r = virt_call_error(&c, &why);
 		if (r != VIRT_UNAVAILABLE && at_rest(&c, true))
 			return 0;
 	}
@@ -605,14 +427,14 @@ static int virt_pause(
 static int virt_destroy(Virt *v, const char *uuid, char **ret_why)
 {
 	_cleanup_free_ char *why = NULL;
-	_cleanup_call_ Call c = {0};
+	_cleanup_virt_call_ VirtCall c = {0};
 	int r;
 
-	r = call_begin(&c, v, uuid, &why);
+	r = virt_call_begin(&c, v, uuid, &why);
 	if (r == 0) {
 		if (virDomainDestroyFlags(c.dom, VIR_DOMAIN_DESTROY_DEFAULT) == 0)
 			return 0;
-		r = call_error(&c, &why);
+		r = virt_call_error(&c, &why);
 		if (r != VIRT_UNAVAILABLE && at_rest(&c, false))
 			return 0;
 	}
@@ -635,5 +457,6 @@ const VirtOps virt_libvirt_ops = {
 	.pause = virt_pause,
 	.destroy = virt_destroy,
 	.release = virt_release,
+	.resize = virt_resize,
 	.host = virt_host,
 };

@@ -41,3 +41,40 @@ void virt_return(VirtLoan *loan);
  * CONNECTED follow on every VIRT_UNAVAILABLE.
  */
 void virt_broken(VirtLoan *loan);
+
+/* One call on one domain. Its parts go in reverse order; all may be missing. */
+typedef struct VirtCall {
+	VirtLoan loan;
+	virDomainPtr dom;
+} VirtCall;
+
+void virt_call_end(VirtCall *c);
+#define _cleanup_virt_call_ _cleanup_(virt_call_end)
+/* Fills in the domain of this UUID. Each of these: 0, a positive outcome and its sentence, negative
+ * errno. */
+int virt_call_begin(VirtCall *c, Virt *v, const char *uuid, char **ret_why);
+/* *ret_xml: its live description, malloc-ed. */
+int virt_call_xml(VirtCall *c, char **ret_xml, char **ret_why);
+int virt_call_has_device(VirtCall *c, const VirtMemory *mem, bool *ret, char **ret_why);
+/*
+ * An attach of an earlier connection may still be running inside libvirt, and is not in the XML
+ * before its end; it has the domain's job (libvirt src/qemu/qemu_driver.c
+ * qemuDomainGetControlInfo()). To be asked before the XML is read. VIRT_AMBIGUOUS: it is.
+ */
+int virt_call_idle(VirtCall *c, char **ret_why);
+/*
+ * What the last error of this thread means. An error of libvirt's RPC layer leaves open what
+ * became of the call, whether or not the connection has been found dead yet.
+ */
+int virt_call_error(VirtCall *c, char **ret_why);
+int virt_not_running(char **ret_why);
+int virt_unreadable(char **ret_why);
+/* r, with a sentence; one that could not be made is NULL: the outcome matters more. */
+int virt_outcome(int r, char **ret_why, const char *format, ...)
+	__attribute__((__format__(printf, 3, 4)));
+
+/* virt-release.c: as VirtOps has them. */
+int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
+	VirtRelease *release, char **ret_why);
+int virt_resize(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t want_bytes,
+	VirtPlugged *ret, char **ret_why);

@@ -82,22 +82,49 @@ static bool fill_address(xmlNode *address, const VirtMemory *mem)
 	       set(address, "base", base);
 }
 
-static bool fill_dimm(xmlNode *root, const VirtMemory *mem)
+/* All of it is asked of the guest at once; where it lies is told to libvirt since 9.4, and ignored
+ * by an older one. */
+static bool fill_virtio_mem(xmlNode *target, const VirtMemory *mem)
+{
+	xmlNode *address;
+	char base[32];
+
+	if (!add_kib(target, "block", VIRT_BLOCK_BYTES) ||
+		!add_kib(target, "requested", mem->size_bytes))
+		return false;
+	if (!mem->has_place)
+		return true;
+	(void)snprintf(base, sizeof(base), "0x%" PRIx64, mem->base_bytes);
+	address = add(target, "address");
+	return address && set(address, "base", base);
+}
+
+static const char *model_of(const VirtMemory *mem)
+{
+	return mem->virtio_mem ? "virtio-mem"
+	       : mem->ram      ? "dimm"
+	       : mem->block    ? "virtio-pmem"
+			       : "nvdimm";
+}
+
+static bool fill_ram(xmlNode *root, const VirtMemory *mem)
 {
 	xmlNode *target, *alias, *source;
 	char node[16];
 
 	(void)snprintf(node, sizeof(node), "%d", mem->node);
-	source = set(root, "model", "dimm") ? add(root, "source") : NULL;
+	source = set(root, "model", model_of(mem)) ? add(root, "source") : NULL;
 	if (!source || !add_text(source, "nodemask", node))
 		return false;
 	target = add(root, "target");
 	if (!target || !add_kib(target, "size", mem->size_bytes) || !add_text(target, "node", "0"))
 		return false;
+	if (mem->virtio_mem && !fill_virtio_mem(target, mem))
+		return false;
 	alias = add(root, "alias");
 	if (!alias || !set(alias, "name", mem->alias))
 		return false;
-	return !mem->has_place || fill_address(add(root, "address"), mem);
+	return mem->virtio_mem || !mem->has_place || fill_address(add(root, "address"), mem);
 }
 
 static bool fill_memory(xmlNode *root, const VirtMemory *mem)
@@ -105,10 +132,10 @@ static bool fill_memory(xmlNode *root, const VirtMemory *mem)
 	xmlNode *target, *alias;
 
 	if (mem->ram)
-		return fill_dimm(root, mem);
+		return fill_ram(root, mem);
 
-	if (!set(root, "model", mem->block ? "virtio-pmem" : "nvdimm") ||
-		!set(root, "access", "shared") || !fill_source(add(root, "source"), mem))
+	if (!set(root, "model", model_of(mem)) || !set(root, "access", "shared") ||
+		!fill_source(add(root, "source"), mem))
 		return false;
 	target = add(root, "target");
 	if (!target || !add_kib(target, "size", mem->size_bytes) ||
@@ -344,7 +371,8 @@ static void lack_memory_space(FILE *f, const Machine *m, const VirtMemory *mem)
 			" It has no slots for memory devices: add <maxMemory slots='%" PRIu64
 			"' unit='KiB'>%" PRIu64 "</maxMemory>.",
 			m->slots_used + 4, wanted / KIB);
-	else if ((m->slots_used >= m->slots && !mem->block) || wanted > m->max_bytes)
+	else if ((m->slots_used >= m->slots && !mem->block && !mem->virtio_mem) ||
+		 wanted > m->max_bytes)
 		fprintf(f,
 			" %" PRIu64 " of its %" PRIu64 " memory slots are used, and %" PRIu64
 			" KiB are needed where maxMemory is %" PRIu64
@@ -366,7 +394,7 @@ static void lack_machine(FILE *f, const Machine *m, const VirtMemory *mem)
 			" It has no NUMA cell: add <cpu><numa><cell id='0' cpus='0-%" PRIu64
 			"' memory='%" PRIu64 "' unit='KiB'/></numa></cpu>.",
 			m->vcpus ? m->vcpus - 1 : 0, m->memory_bytes / KIB);
-	if (mem->block && m->no_port)
+	if ((mem->block || mem->virtio_mem) && m->no_port)
 		fprintf(f,
 			" It has no free PCI port: add <controller type='pci' model='pcie-root-port'/>.");
 	if (!m->nvdimm && !mem->block && !mem->ram)
@@ -418,11 +446,8 @@ static int lacks(const Machine *m, const VirtMemory *mem, char **ret)
 		return -ENOMEM;
 	if (!n_mend && !n_final)
 		return 0;
-	if (asprintf(&why, "The running machine cannot take this %s.%s%s%s",
-		    mem->ram	 ? "dimm"
-		    : mem->block ? "virtio-pmem"
-				 : "nvdimm",
-		    final, mend,
+	if (asprintf(&why, "The running machine cannot take this %s.%s%s%s", model_of(mem), final,
+		    mend,
 		    n_mend ? " (virsh edit, then shut the machine off and start it again.)" : "") <
 		0)
 		return -ENOMEM;
@@ -472,7 +497,7 @@ static bool is_of(xmlNode *memory, const VirtMemory *mem)
 	if (!mem->ram)
 		return xml_text_is(xml_child(source, "path"), mem->path);
 	(void)snprintf(node, sizeof(node), "%d", mem->node);
-	return xml_attribute_is(memory, "model", "dimm") &&
+	return xml_attribute_is(memory, "model", model_of(mem)) &&
 	       xml_text_is(xml_child(source, "nodemask"), node);
 }
 
@@ -564,16 +589,19 @@ int virt_xml_place(const char *text, VirtMemory *mem)
 		return r;
 	devices = xml_child(root, "devices");
 	for (xmlNode *n = xml_child(devices, "memory"); n; n = xml_sibling(n, "memory")) {
-		xmlNode *address = xml_child(n, "address");
+		xmlNode *address = xml_child(n, "address"), *target = xml_child(n, "target");
 		_cleanup_xmlstr_ xmlChar *text_slot = xml_attribute(address, "slot");
 		uint64_t base, size, slot;
 
-		if (!has_slot(n) || !read_base(address, &base))
+		/* Those on PCI have it at their target, since libvirt 9.4. */
+		if (!read_base(has_slot(n) ? address : xml_child(target, "address"), &base))
 			continue;
-		if (xml_read_number(text_slot, &slot) < 0 || slot >= 64 ||
-			xml_read_size(xml_child(xml_child(n, "target"), "size"), &size) < 0)
+		if (xml_read_size(xml_child(target, "size"), &size) < 0)
 			return -EBADMSG;
-		used |= 1ULL << slot;
+		if (has_slot(n) && (xml_read_number(text_slot, &slot) < 0 || slot >= 64))
+			return -EBADMSG;
+		if (has_slot(n))
+			used |= 1ULL << slot;
 		if (with_room(base, size) > end)
 			end = with_room(base, size);
 	}
@@ -585,6 +613,66 @@ int virt_xml_place(const char *text, VirtMemory *mem)
 	mem->base_bytes = (end + PLACE_ALIGN_BYTES - 1) / PLACE_ALIGN_BYTES * PLACE_ALIGN_BYTES;
 	mem->slot = (uint64_t)__builtin_ctzll(~used);
 	mem->has_place = true;
+	return 0;
+}
+
+/* --- what a guest has of a virtio-mem --- */
+
+static int read_plugged(xmlNode *device, VirtPlugged *ret)
+{
+	xmlNode *target = xml_child(device, "target");
+	VirtPlugged p = {.attached = true};
+
+	if (xml_read_size(xml_child(target, "size"), &p.size_bytes) < 0 ||
+		xml_read_size(xml_child(target, "requested"), &p.requested_bytes) < 0 ||
+		xml_read_size(xml_child(target, "current"), &p.current_bytes) < 0)
+		return -EBADMSG;
+	*ret = p;
+	return 0;
+}
+
+int virt_xml_plugged(const char *text, const VirtMemory *mem, VirtPlugged *ret)
+{
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	xmlNode *root, *device;
+	int r;
+
+	r = xml_parse_domain(text, &doc, &root);
+	if (r < 0)
+		return r;
+	device = xml_is_live(root) ? find_device(root, mem) : NULL;
+	if (device)
+		return read_plugged(device, ret);
+	*ret = (VirtPlugged){};
+	return 0;
+}
+
+int virt_xml_resized(const char *text, const VirtMemory *mem, uint64_t want_bytes, char **ret)
+{
+	_cleanup_buffer_ xmlBuffer *buffer = NULL;
+	_cleanup_doc_ xmlDoc *doc = NULL;
+	xmlNode *root, *device, *requested;
+	char kib[32], *copy;
+	int r;
+
+	r = xml_parse_domain(text, &doc, &root);
+	if (r < 0)
+		return r;
+	device = find_device(root, mem);
+	requested = xml_child(xml_child(device, "target"), "requested");
+	if (!requested)
+		return -EBADMSG;
+	(void)snprintf(kib, sizeof(kib), "%" PRIu64, want_bytes / KIB);
+	xmlNodeSetContent(requested, (const xmlChar *)kib);
+	buffer = xmlBufferCreate();
+	if (!buffer ||
+		xmlSetProp(requested, (const xmlChar *)"unit", (const xmlChar *)"KiB") == NULL ||
+		xmlNodeDump(buffer, doc, device, 0, 0) < 0)
+		return -ENOMEM;
+	copy = strdup((const char *)xmlBufferContent(buffer));
+	if (!copy)
+		return -ENOMEM;
+	*ret = copy;
 	return 0;
 }
 

@@ -25,12 +25,20 @@
 int virt_xml_make_memory(const VirtMemory *mem, char **ret);
 
 /*
- * Where a dimm goes in the running machine that this live XML describes: a free slot, and an
- * address behind all that it has, which a guest can take whole (Linux mm/memory_hotplug.c
- * check_hotplug_memory_range() refuses what is not aligned to its memory blocks, and QEMU aligns to
- * its own pages alone). Fills mem. 0, -EBADMSG.
+ * Where a dimm or a virtio-mem goes in the running machine that this live XML describes: a free
+ * slot, and an address behind all that it has, which a guest can take whole (Linux
+ * mm/memory_hotplug.c check_hotplug_memory_range() refuses what is not aligned to its memory
+ * blocks, and QEMU aligns to its own pages alone). Fills mem. 0, -EBADMSG.
  */
 int virt_xml_place(const char *text, VirtMemory *mem);
+
+/* What the guest of the running machine has of this virtio-mem; not attached where that is off, or
+ * has it not. 0, -EBADMSG. */
+int virt_xml_plugged(const char *text, const VirtMemory *mem, VirtPlugged *ret);
+
+/* The element of this virtio-mem in this live XML, with another size that the guest is to have:
+ * what libvirt changes it by, which must be all else as it is. 0, -EBADMSG, -ENOMEM. */
+int virt_xml_resized(const char *text, const VirtMemory *mem, uint64_t want_bytes, char **ret);
 
 /* *ret: libvirt's capabilities list this NUMA node of the host. 0, -EBADMSG. */
 int virt_xml_has_node(const char *capabilities, int node, bool *ret);

@@ -47,7 +47,7 @@ struct Virt {
 	Spare spare[SPARES];
 	size_t n_spare;
 	uint64_t rests_at_usec; /* CLOCK_MONOTONIC: REST_USEC after the newest call */
-	int callbacks[6];	/* of the thread that keeps conn: registrations, -1 for none */
+	int callbacks[7];	/* of the thread that keeps conn: registrations, -1 for none */
 };
 
 static int loop_error;
@@ -198,6 +198,13 @@ static void on_removal_failed(virConnectPtr conn, virDomainPtr dom, const char *
 	post_domain(opaque, VIRT_EV_REMOVAL_FAILED, dom, alias, "");
 }
 
+/* Looked at in the description, which libvirt has changed before it tells of it. */
+static void on_resized(virConnectPtr conn, virDomainPtr dom, const char *alias,
+	unsigned long long size_kib, void *opaque)
+{
+	post_domain(opaque, VIRT_EV_MEMORY_RESIZED, dom, alias, "");
+}
+
 static void on_memory_failure(virConnectPtr conn, virDomainPtr dom, int recipient, int action,
 	unsigned flags, void *opaque)
 {
@@ -301,6 +308,9 @@ static bool events_register(Virt *v, virConnectPtr conn)
 		       tolerable(conn)) &&
 	       (register_event(v, conn, 5, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
 			(void (*)(void))on_removal_failed) ||
+		       tolerable(conn)) &&
+	       (register_event(v, conn, 6, VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE,
+			(void (*)(void))on_resized) ||
 		       tolerable(conn)) &&
 	       (register_event(v, conn, 4, VIR_DOMAIN_EVENT_ID_REBOOT, (void (*)(void))on_reset) ||
 		       tolerable(conn)) &&

@@ -62,6 +62,8 @@ typedef enum VirtEventType {
 	VIRT_EV_DEVICE_ADDED,	/* alias */
 	VIRT_EV_DEVICE_REMOVED, /* alias */
 	VIRT_EV_REMOVAL_FAILED, /* alias: the guest keeps the device */
+	VIRT_EV_MEMORY_RESIZED, /* alias: the guest has another part of its virtio-mem than before
+				 */
 	VIRT_EV_MEMORY_FAILURE, /* detail: who was told, and what was done */
 } VirtEventType;
 
@@ -82,11 +84,28 @@ typedef struct VirtMemory {
 	/* Memory of the host: a dimm of a NUMA node, which has neither path nor alignment. */
 	bool ram;
 	int node;
-	/* Of a dimm, where it goes in the guest; has_place: else QEMU chooses. */
+	/* … or a virtio-mem of it, which the guest gives back in parts. */
+	bool virtio_mem;
+	/* Of both, where it goes in the guest; has_place: else QEMU chooses. */
 	bool has_place;
 	uint64_t base_bytes;
 	uint64_t slot;
 } VirtMemory;
+
+/* What a guest has of a virtio-mem. */
+typedef struct VirtPlugged {
+	bool attached; /* the machine has it; else the rest is 0 */
+	uint64_t size_bytes;
+	uint64_t requested_bytes; /* what the guest is to have */
+	uint64_t current_bytes;	  /* what it has */
+} VirtPlugged;
+
+/* In the place of a size that it is to have: it is only looked at; it is to stay as it is now. */
+#define VIRT_RESIZE_LOOK UINT64_MAX
+#define VIRT_RESIZE_STAY (UINT64_MAX - 1)
+/* In what a virtio-mem is divided: at least a huge page of x86-64 (libvirt formatdomain, "block").
+ */
+#define VIRT_BLOCK_BYTES (2ULL << 20)
 
 /* A guest is asked to let go of a memory device. */
 typedef struct VirtRelease {
@@ -125,8 +144,8 @@ typedef struct VirtOps {
 	 * Finds the domain by UUID or name, and says: can the running machine take this memory now:
 	 * running, KVM, a NUMA cell, maxMemory, and nothing that pins its memory; of an nvdimm also
 	 * nvdimm=on, a free slot and ACPI, of a virtio-pmem a free PCI port, of a dimm a slot, ACPI
-	 * and that libvirt knows its node. 0, NO_DOMAIN, NOT_RUNNING, UNSUITED, NODE_UNKNOWN,
-	 * PINNED, UNAVAILABLE, REFUSED.
+	 * and that libvirt knows its node, of a virtio-mem a PCI port, ACPI and the same. 0,
+	 * NO_DOMAIN, NOT_RUNNING, UNSUITED, NODE_UNKNOWN, PINNED, UNAVAILABLE, REFUSED.
 	 */
 	int (*suited)(Virt *v, const char *domain, const VirtMemory *mem, VirtDomain *ret,
 		char **ret_why);
@@ -175,6 +194,15 @@ typedef struct VirtOps {
 	 */
 	int (*release)(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
 		VirtRelease *release, char **ret_why);
+	/*
+	 * Of a virtio-mem: what the guest has of it, and what it is to have from now on (in whole
+	 * blocks, VIRT_RESIZE_LOOK, VIRT_RESIZE_STAY). It takes its time; MEMORY_RESIZED tells of
+	 * each change, a second late at times (QEMU monitor/monitor.c). 0 and *ret, as it was
+	 * before, with requested_bytes as they are now; NO_DOMAIN, NOT_RUNNING, UNAVAILABLE, BUSY,
+	 * REFUSED. May be NULL: nothing is lent so.
+	 */
+	int (*resize)(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t want_bytes,
+		VirtPlugged *ret, char **ret_why);
 	/* 0, UNAVAILABLE; -EBADMSG. May be NULL: nothing is known then. */
 	int (*host)(Virt *v, VirtHost *ret, char **ret_why);
 	void *userdata; /* of start */

@@ -197,7 +197,7 @@ static int dax_binding(void *userdata, const PmlRegion *r, PmlBinding *ret)
  * check and the write would be met by it; the check afterwards is on the old directory and says
  * -ENODEV then.
  */
-static int dax_unbind(void *userdata, const PmlRegion *r)
+static int unbind(void *userdata, const PmlRegion *r, bool emptied)
 {
 	const PmlDaxRoots *roots = dax_roots_of(userdata);
 	_cleanup_close_ int fd = -EBADF;
@@ -213,7 +213,7 @@ static int dax_unbind(void *userdata, const PmlRegion *r)
 	if (binding == PML_BINDING_NONE)
 		return 0;
 	if (binding == PML_BINDING_KMEM)
-		return ram_unbind(roots, fd, r);
+		return ram_unbind(roots, fd, r, emptied);
 
 	/* -ENODEV, -ENOENT: somebody else unbound it, perhaps. The link says whether. */
 	written = roots->write_attr(fd, "driver/unbind", pml_region_name(r));
@@ -223,6 +223,16 @@ static int dax_unbind(void *userdata, const PmlRegion *r)
 	if (binding == PML_BINDING_NONE)
 		return 0;
 	return written < 0 && written != -ENODEV && written != -ENOENT ? written : -EBUSY;
+}
+
+static int dax_unbind(void *userdata, const PmlRegion *r)
+{
+	return unbind(userdata, r, false);
+}
+
+static int dax_unbind_emptied(void *userdata, const PmlRegion *r)
+{
+	return unbind(userdata, r, true);
 }
 
 /* 0: there with the right number; 1: not, or not yet. */
@@ -455,6 +465,7 @@ static int dax_module_refs(void *userdata, uint64_t *ret_refs, uint64_t *ret_per
 const PmlDaxOps pml_dax_ops = {
 	.binding = dax_binding,
 	.unbind = dax_unbind,
+	.unbind_emptied = dax_unbind_emptied,
 	.bind = dax_bind,
 	.open = dax_open,
 	.module_refs = dax_module_refs,

@@ -104,6 +104,12 @@ typedef struct PmlDaxOps {
 	 */
 	int (*populate)(void *userdata, const PmlRegion *r, pid_t pid, uint64_t start_ticks,
 		uint64_t deadline_usec);
+	/*
+	 * As unbind; of dax_kmem, a process may keep memory bound to the node of which no page is
+	 * there: its machine was given a virtio-mem, and its guest has given all of it back. May be
+	 * NULL.
+	 */
+	int (*unbind_emptied)(void *userdata, const PmlRegion *r);
 	void *userdata;
 } PmlDaxOps;
 

@@ -21,6 +21,11 @@ static int device_unbind(void *userdata, const PmlRegion *r)
 	return is_block(r) ? -EOPNOTSUPP : pml_dax_ops.unbind(userdata, r);
 }
 
+static int device_unbind_emptied(void *userdata, const PmlRegion *r)
+{
+	return is_block(r) ? -EOPNOTSUPP : pml_dax_ops.unbind_emptied(userdata, r);
+}
+
 static int device_bind(void *userdata, const PmlRegion *r)
 {
 	PmlBinding binding;
@@ -79,6 +84,7 @@ static int device_populate(
 const PmlDaxOps pml_device_ops = {
 	.binding = device_binding,
 	.unbind = device_unbind,
+	.unbind_emptied = device_unbind_emptied,
 	.bind = device_bind,
 	.open = device_open,
 	.module_refs = device_module_refs,

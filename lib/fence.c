@@ -69,7 +69,8 @@ static int unbind_checked(const PmlFenceRequest *req)
 	PmlBinding binding;
 	int r;
 
-	r = dax->unbind(dax->userdata, req->region);
+	r = req->emptied && dax->unbind_emptied ? dax->unbind_emptied(dax->userdata, req->region)
+						: dax->unbind(dax->userdata, req->region);
 	if (r < 0)
 		return r;
 	r = dax->binding(dax->userdata, req->region, &binding);

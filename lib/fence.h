@@ -41,6 +41,9 @@ typedef struct PmlFenceRequest {
 	 */
 	int machine_pidfd;
 	uint64_t ask_timeout_usec;
+	/* Of `unplug`: libvirt has said that the guest has nothing of it any more. The machine may
+	 * keep its place; whoever asks sees to it that nothing is bound again before that goes. */
+	bool emptied;
 	uint64_t
 		revoke_timeout_usec; /* after it what the kernel still holds is left to the proof */
 	uint64_t freeze_timeout_usec; /* after it the unbind goes on all the same: a fence never

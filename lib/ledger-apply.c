@@ -97,6 +97,9 @@ static int write_lease(PmlLedger *l, LedgerSql which, const PmlLeaseRecord *rec,
 		rc = bind_text(stmt, rc, 7, rec->domain);
 		rc = bind_text(stmt, rc, 10, rec->owner);
 		rc = bind_int(stmt, rc, 19, rec->creator_uid);
+		rc = bind_int(stmt, rc, 30, rec->virtio_mem);
+		rc = bind_int(stmt, rc, 31, (int64_t)rec->lent_bytes);
+		rc = bind_int(stmt, rc, 32, (int64_t)rec->plugged_bytes);
 	}
 	return rc == SQLITE_OK ? ledger_run(l, stmt) : ledger_errno(l->db, rc);
 }
@@ -180,6 +183,19 @@ static int lease_id_run(Apply *a, LedgerSql which, const char *id, int64_t value
 	if (sqlite3_bind_parameter_count(stmt) > 1)
 		rc = bind_int(stmt, rc, 2, value);
 	return rc == SQLITE_OK ? ledger_run(a->l, stmt) : ledger_errno(a->l->db, rc);
+}
+
+static int apply_plugged(Apply *a, const Change *c)
+{
+	LeaseRow lease = {};
+	int r = ledger_get_lease(a->l, c->lease_id, &lease);
+
+	if (r == -ENOENT || (r == 0 && !lease.rec.virtio_mem))
+		return ledger_refuse(a, PML_LEDGER_ILLEGAL,
+			"there is no lease %s that its guest gives back in parts", c->lease_id);
+	return r != 0 ? r
+		      : lease_id_run(a, LEDGER_SQL_LEASE_SET_PLUGGED, c->lease_id,
+				(int64_t)c->plugged_bytes);
 }
 
 static int apply_proof(Apply *a, const Change *c)
@@ -314,6 +330,8 @@ static int apply_change(Apply *a, size_t index, bool *done)
 		return ledger_content_step(a, c);
 	case CHANGE_RAM:
 		return ledger_ram(a, c);
+	case CHANGE_PLUGGED:
+		return apply_plugged(a, c);
 	case CHANGE_PROOF:
 		return apply_proof(a, c);
 	case CHANGE_NOTE:
@@ -444,6 +462,7 @@ static int check_after(Apply *a, const Change *c)
 		return 0;
 	case CHANGE_LEASE_UPDATE:
 	case CHANGE_RAM:
+	case CHANGE_PLUGGED:
 	case CHANGE_PROOF:
 	case CHANGE_NOTE:
 	case CHANGE_LAYOUT:

@@ -13,7 +13,7 @@
 #include "util.h"
 
 #define LEDGER_APPLICATION_ID 0x706d6c31 /* "pml1" */
-#define LEDGER_VERSION	      6
+#define LEDGER_VERSION	      7
 
 /* One step of the schema: from `from` to `from + 1`, inside the upgrade's transaction. Returns an
  * SQLite code. */
@@ -35,7 +35,7 @@ typedef struct LedgerHooks {
 	"id, region, region_name, medium, start, size, domain, domain_name, alias, owner, state, " \
 	"on_end, after_fence, keep_offline, frozen, deadline_usec, boot_id, since_usec, "          \
 	"creator_uid, vmm_pid, vmm_start, vmm_cgroup, proof, proof_spent, keep_running, "          \
-	"drain, on_refusal, grace_usec, restore, dax_major, dax_minor"
+	"drain, on_refusal, grace_usec, restore, dax_major, dax_minor, virtio_mem, lent, plugged"
 
 #define LEDGER_EXTENT_COLUMNS "medium, start, size, content, owner, use, reason, ram"
 
@@ -46,6 +46,7 @@ typedef enum LedgerSql {
 	LEDGER_SQL_LEASE_INSERT,
 	LEDGER_SQL_LEASE_UPDATE,
 	LEDGER_SQL_LEASE_SET_PROOF,
+	LEDGER_SQL_LEASE_SET_PLUGGED,
 	LEDGER_SQL_LEASE_SPEND_PROOF,
 	LEDGER_SQL_EXTENT_LIST,
 	LEDGER_SQL_EXTENT_TOUCHING,
@@ -78,6 +79,7 @@ typedef enum ChangeKind {
 	CHANGE_USE_STEP,
 	CHANGE_CONTENT_STEP,
 	CHANGE_RAM,
+	CHANGE_PLUGGED,
 	CHANGE_PROOF,
 	CHANGE_NOTE,
 	CHANGE_LAYOUT,
@@ -92,7 +94,8 @@ typedef struct Change {
 	char *id;	/* region id; of a note: what it is about; of a layout: the part */
 	char *subject;	/* of a note */
 	char *lease_id; /* of a proof, or NULL */
-	char *text;	/* detail, reason, owner or JSON; or NULL */
+	uint64_t plugged_bytes;
+	char *text; /* detail, reason, owner or JSON; or NULL */
 } Change;
 
 struct PmlTxn {

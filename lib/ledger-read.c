@@ -65,6 +65,9 @@ int ledger_read_lease(sqlite3_stmt *stmt, LeaseRow *ret)
 	rec->restore = sqlite3_column_int(stmt, 28) != 0;
 	rec->dax_devno = makedev((unsigned int)sqlite3_column_int64(stmt, 29),
 		(unsigned int)sqlite3_column_int64(stmt, 30));
+	rec->virtio_mem = sqlite3_column_int(stmt, 31) != 0;
+	rec->lent_bytes = (uint64_t)sqlite3_column_int64(stmt, 32);
+	rec->plugged_bytes = (uint64_t)sqlite3_column_int64(stmt, 33);
 	if ((int)rec->state < 0 || (int)rec->on_end < 0 || (int)rec->after_fence < 0 ||
 		(int)rec->drain < 0 || (int)rec->on_refusal < 0 || rec->id[0] == '\0' ||
 		!owner_valid(rec->owner))

@@ -146,12 +146,25 @@ static int to_version_6(sqlite3 *db)
 		NULL, NULL, NULL);
 }
 
+/* Before, all memory of the host was lent as dimms, whose size nobody had to know. */
+static int to_version_7(sqlite3 *db)
+{
+	return sqlite3_exec(db,
+		"ALTER TABLE lease ADD COLUMN virtio_mem INTEGER NOT NULL DEFAULT 0"
+		" CHECK (virtio_mem IN (0, 1));"
+		"ALTER TABLE lease ADD COLUMN lent INTEGER NOT NULL DEFAULT 0 CHECK (lent >= 0);"
+		"ALTER TABLE lease ADD COLUMN plugged INTEGER NOT NULL DEFAULT 0"
+		" CHECK (plugged >= 0)",
+		NULL, NULL, NULL);
+}
+
 static const LedgerUpgrade upgrades[] = {
 	{1, to_version_2},
 	{2, to_version_3},
 	{3, to_version_4},
 	{4, to_version_5},
 	{5, to_version_6},
+	{6, to_version_7},
 };
 
 static const LedgerUpgrade *upgrade_from(int version, const LedgerHooks *hooks)
@@ -176,7 +189,7 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 	[LEDGER_SQL_LEASE_INSERT] =
 		"INSERT INTO lease (" LEDGER_LEASE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
 		" ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, NULL, 0, ?23,"
-		" ?24, ?25, ?26, ?27, ?28, ?29)",
+		" ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)",
 	/* What a lease is (its region's bytes, its owner) and its proof are not written here. */
 	[LEDGER_SQL_LEASE_UPDATE] =
 		"UPDATE lease SET region_name = ?3, domain_name = ?8, alias = ?9, state = ?11,"
@@ -186,6 +199,7 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 		" drain = ?24, on_refusal = ?25, grace_usec = ?26, restore = ?27,"
 		" dax_major = ?28, dax_minor = ?29 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SET_PROOF] = "UPDATE lease SET proof = ?2 WHERE id = ?1",
+	[LEDGER_SQL_LEASE_SET_PLUGGED] = "UPDATE lease SET plugged = ?2 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SPEND_PROOF] =
 		"UPDATE lease SET proof_spent = coalesce(proof, 0) WHERE id = ?1",
 	[LEDGER_SQL_EXTENT_LIST] =

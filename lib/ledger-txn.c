@@ -227,6 +227,21 @@ int pml_txn_ram(PmlTxn *t, const char *region_id, const PmlExtent *e, bool ram)
 	return add_extent(t, CHANGE_RAM, region_id, e, ram, NULL);
 }
 
+int pml_txn_plugged(PmlTxn *t, const char *lease_id, uint64_t plugged_bytes)
+{
+	Change *c;
+
+	if (lease_id[0] == '\0' || plugged_bytes > INT64_MAX)
+		return fail(t, -EINVAL);
+	if (strlen(lease_id) >= PML_ID_MAX)
+		return fail(t, -ENAMETOOLONG);
+	c = add(t, CHANGE_PLUGGED);
+	if (!c)
+		return fail(t, -ENOMEM);
+	c->plugged_bytes = plugged_bytes;
+	return copy(&c->lease_id, lease_id) < 0 ? fail(t, -ENOMEM) : 0;
+}
+
 int pml_txn_proof(PmlTxn *t, const char *lease_id, const char *region_id, const char *json)
 {
 	Change *c;

@@ -85,8 +85,13 @@ typedef struct PmlLeaseRecord {
 	PmlDrain drain;
 	PmlOnRefusal on_refusal;
 	uint64_t grace_usec; /* the deadline of an eviction that names none, or PML_DEADLINE_… */
-	bool restore;	     /* wanted again when its memory's part of the host comes back */
-	bool keep_offline;   /* an evict that takes the region offline until readmit */
+	/* Of memory of the host: whether it is lent as a virtio-mem, which is given back in parts,
+	 * else as a dimm; how much it is; and how much of that its guest has. */
+	bool virtio_mem;
+	uint64_t lent_bytes;
+	uint64_t plugged_bytes;
+	bool restore;	   /* wanted again when its memory's part of the host comes back */
+	bool keep_offline; /* an evict that takes the region offline until readmit */
 	bool frozen; /* the machine waits to be paused or destroyed after its fence, its cgroup
 			frozen by us or, where that failed, not: a restart goes on with it */
 	uint64_t deadline_usec; /* CLOCK_BOOTTIME, or PML_DEADLINE_INFINITY; 0 = none is running;
@@ -185,6 +190,9 @@ int pml_txn_content_step(PmlTxn *t, const char *region_id, const PmlExtent *e, P
 	const char *owner);
 /* As what these bytes are lent or taken offline: `ram` of each byte's record. */
 int pml_txn_ram(PmlTxn *t, const char *region_id, const PmlExtent *e, bool ram);
+/* How much its guest has now of what is lent as a virtio-mem. No other change of a lease writes
+ * that. */
+int pml_txn_plugged(PmlTxn *t, const char *lease_id, uint64_t plugged_bytes);
 /* Records a proof (JSON text); lease_id may be NULL. The row's number is put in rec.proof of that
  * lease in the same transaction. */
 int pml_txn_proof(PmlTxn *t, const char *lease_id, const char *region_id, const char *json);

@@ -30,6 +30,8 @@
 #define PML_ERROR_DOMAIN_NOT_RUNNING PML_ERROR("DomainNotRunning")
 #define PML_ERROR_DOMAIN_UNSUITED                                                                  \
 	PML_ERROR("DomainUnsuited")			/* no slots, cell, nvdimm support, acpi */
+#define PML_ERROR_NOT_PLUGGED  PML_ERROR("NotPlugged")	/* the guest takes no virtio-mem */
+#define PML_ERROR_PLACE_KEPT   PML_ERROR("PlaceKept")	/* of a virtio-mem that is empty */
 #define PML_ERROR_NOT_LEASABLE PML_ERROR("NotLeasable") /* the region's own obstacles */
 #define PML_ERROR_NOT_CLEAN    PML_ERROR("NotClean")	/* another owner's data */
 #define PML_ERROR_FOREIGN      PML_ERROR("Foreign")

@@ -11,7 +11,8 @@ int ram_look(const char *sysfs, int node, uint64_t start, uint64_t size_bytes, P
 
 /* As PmlDaxOps says. device_fd: the device's checked directory. */
 int ram_ram(void *userdata, const PmlRegion *r, PmlRam *ret);
-int ram_unbind(const PmlDaxRoots *roots, int device_fd, const PmlRegion *r);
+/* emptied: mappings that are bound to the node may stay, if no page of them lies there. */
+int ram_unbind(const PmlDaxRoots *roots, int device_fd, const PmlRegion *r, bool emptied);
 int ram_bind(void *userdata, const PmlRegion *r);
 int ram_populate(void *userdata, const PmlRegion *r, pid_t pid, uint64_t start_ticks,
 	uint64_t deadline_usec);

@@ -285,7 +285,7 @@ static int blocks_set(const PmlDaxRoots *roots, const PmlRegion *r, const PmlRam
  * Linux drivers/dax/kmem.c dev_dax_kmem_remove() reports success with memory online, and the range
  * is lost until reboot: so the driver is taken away only from what is offline to the last block.
  */
-int ram_unbind(const PmlDaxRoots *roots, int device_fd, const PmlRegion *r)
+int ram_unbind(const PmlDaxRoots *roots, int device_fd, const PmlRegion *r, bool emptied)
 {
 	_cleanup_free_ PmlRamUser *users = NULL;
 	PmlBinding binding = _PML_BINDING_INVALID;
@@ -302,8 +302,9 @@ int ram_unbind(const PmlDaxRoots *roots, int device_fd, const PmlRegion *r)
 		pml_now_usec(CLOCK_MONOTONIC) + OFFLINE_BLOCK_USEC, &users, &n_users, &n_denied);
 	if (k < 0)
 		return k;
-	if (n_users > 0)
-		return -EBUSY;
+	for (size_t i = 0; i < n_users; i++)
+		if (!emptied || users[i].present_bytes > 0)
+			return -EBUSY;
 	if (n_denied > 0)
 		return -EACCES;
 	k = blocks_set(roots, r, &ram, "online", "offline", write_killable);

@@ -232,6 +232,7 @@ static const PmlDaxOps fake_dax = {
 	.ram = world_ram,
 	.bind_ram = world_bind_ram,
 	.populate = world_populate,
+	.unbind_emptied = world_unbind_emptied,
 };
 
 static int fake_scan(PmlInventory **ret)
@@ -316,13 +317,18 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 		if (!d->mapped || !alive(d) ||
 			(req->argument && strcmp(req->argument, d->uuid) != 0))
 			continue;
+		/* Without memory on the node, only its own machine is looked at for its place. */
+		if (world->virtio_mem && !world->kmem && !req->argument)
+			continue;
 		(void)snprintf(holders + n, sizeof(holders) - n,
 			"%s{\"pid\":%d,\"start_ticks\":%llu,\"command\":\"qemu\",\"cgroup\":\"\",\"unit\":\"\",\"descriptors\":1,"
 			"\"mappings\":1,\"mapped_bytes\":%llu,\"present_bytes\":%llu,\"probes\":0,\"probes_refused\":0,"
 			"\"revoked\":%d}",
 			held ? "," : "", (int)d->pid, (unsigned long long)start_ticks(d->pid),
 			world->ram ? (unsigned long long)world->lent : WORLD_BYTES,
-			world->ram && !world->elsewhere ? (unsigned long long)world->lent : 0ULL,
+			!world->ram || world->elsewhere ? 0ULL
+			: world->virtio_mem		? (unsigned long long)world->plugged
+							: (unsigned long long)world->lent,
 			d->revoked ? 2 : 0);
 		held = true;
 		live = live || !d->revoked;
@@ -492,6 +498,9 @@ static int virt_attach(Virt *v, const char *uuid, const VirtMemory *mem, char **
 		return 0;
 	/* QEMU opens the node: what is unbound cannot be opened. */
 	world->lent = (long long)mem->size_bytes;
+	world->virtio_mem = mem->virtio_mem;
+	world->requested = (long long)mem->size_bytes;
+	world->plugged = 0;
 	if (mem->ram ? !world->kmem : !world->bound) {
 		*ret_why = strdup("QEMU could not open the device");
 		d->attached = false;
@@ -581,6 +590,8 @@ static int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64
 		return VIRT_UNAVAILABLE;
 	if (release->pid == 0)
 		world->asks++;
+	if (mem->virtio_mem && world_unplug_parts(ret_why) != 0)
+		return VIRT_REFUSED;
 	while (world->agent == WORLD_AGENT_HANGS)
 		(void)poll(NULL, 0, 5);
 	switch ((int)world->agent) {
@@ -625,6 +636,7 @@ static const VirtOps fake_virt = {
 	.pause = virt_pause,
 	.destroy = virt_destroy,
 	.release = virt_release,
+	.resize = world_resize,
 };
 
 /* --- all of it --- */

@@ -50,6 +50,11 @@ typedef struct World {
 	atomic_llong stray;    /* bytes of the host's own on its node */
 	atomic_llong lent;     /* bytes of it that a machine was given */
 	atomic_bool elsewhere; /* … that do not lie there */
+	/* It is lent as a virtio-mem: what its guest is to have, and has; it gives back no more
+	 * than down to …, and so much for each look; takes nothing; its QEMU cannot unplug it. */
+	atomic_llong requested, plugged, floor, pace;
+	atomic_bool virtio_mem, no_driver, place_stays;
+	atomic_int unplugs; /* QEMU was told to */
 	atomic_llong diskseq;
 	atomic_int destroys; /* libvirt was asked to */
 	atomic_int unbinds, binds;
@@ -104,6 +109,11 @@ void world_write(int i);
 
 /* ops-world-ram.c: as PmlDaxOps has them. */
 int world_ram(void *userdata, const PmlRegion *r, PmlRam *ret);
+int world_unbind_emptied(void *userdata, const PmlRegion *r);
+int world_resize(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t want_bytes,
+	VirtPlugged *ret, char **ret_why);
+/* QEMU is told to unplug a virtio-mem: 0, VIRT_REFUSED. */
+int world_unplug_parts(char **ret_why);
 int world_bind_ram(void *userdata, const PmlRegion *r);
 int world_populate(
 	void *userdata, const PmlRegion *r, pid_t pid, uint64_t start, uint64_t deadline_usec);

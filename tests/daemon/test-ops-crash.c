@@ -449,6 +449,25 @@ static void ram_scrubbed(void)
 	settle();
 }
 
+/* The same as a virtio-mem, which is given back in parts. */
+static void ram_in_parts(void)
+{
+	world->ram = world->kmem = true;
+	world->bound = false;
+	world->agent = WORLD_AGENT_RELEASES;
+	start();
+	UNTIL(m->libvirt_connected);
+	scrub("");
+	UNTIL(world->kmem && region()->presence == PML_PRESENCE_ONLINE);
+	settle();
+	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
+		      0, &lease, &job, &err) == 0);
+	op_lease_virtio_mem(job);
+	CHECK(pml_streq(finish(job->id).result, "done"));
+	(void)finish(take_back("evict", 60 * USEC_PER_SEC));
+	until_free();
+}
+
 static void check_ram(bool after)
 {
 	settle();
@@ -471,6 +490,7 @@ static const struct Way {
 } ways[] = {
 	{"guard/", "bound by somebody", NULL, bind_behind_our_back, check_guarded},
 	{"lease/persist/", "persistent", NULL, lend_persistent, NULL},
+	{"lease/plug/", "virtio-mem", NULL, ram_in_parts, check_ram},
 	{"grant/", "a machine starts", NULL, start_machine, NULL},
 	{"evict/takeover/", "of a reservation", NULL, take_over_reserve, NULL},
 	{"evict/takeover/", "of an attach", NULL, take_over_attaching, NULL},
@@ -510,6 +530,11 @@ static const struct Way others[] = {
 	{"evict/drain/", "memory of the host", NULL, ram_scrubbed, check_ram},
 	{"evict/fence/", "memory of the host", NULL, ram_scrubbed, check_ram},
 	{"evict/record/", "memory of the host", NULL, ram_scrubbed, check_ram},
+	{"lease/attach/", "virtio-mem", NULL, ram_in_parts, check_ram},
+	{"lease/active/", "virtio-mem", NULL, ram_in_parts, check_ram},
+	{"evict/drain/", "virtio-mem", NULL, ram_in_parts, check_ram},
+	{"evict/fence/", "virtio-mem", NULL, ram_in_parts, check_ram},
+	{"evict/record/", "virtio-mem", NULL, ram_in_parts, check_ram},
 	{"settle/bind/", "memory of the host", NULL, ram_scrubbed, check_ram},
 	{"settle/free/", "memory of the host", NULL, ram_scrubbed, check_ram},
 	{"scrub/verified/", "memory of the host", NULL, ram_scrubbed, check_ram},

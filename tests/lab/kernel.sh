@@ -5,7 +5,7 @@
 # for the emulated host, and one for the guests in it.
 
 host_modules=(virtio_blk ext4)
-guest_modules=(nfit nd_pmem dax_pmem device_dax virtio_pmem)
+guest_modules=(nfit nd_pmem dax_pmem device_dax virtio_pmem virtio_mem)
 debian_modules=(virtio_blk ext4 virtio_console)
 
 # kernel_get NAME: sets $kernel_dir (vmlinuz, modules.img) and $initrd_dir (host.initrd, guest.initrd, debian.initrd).

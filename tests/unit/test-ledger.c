@@ -54,6 +54,9 @@ static void assert_lease_equal(const PmlLeaseRecord *a, const PmlLeaseRecord *b)
 	assert_int_equal(a->grace_usec, b->grace_usec);
 	assert_int_equal(a->restore, b->restore);
 	assert_int_equal(a->dax_devno, b->dax_devno);
+	assert_int_equal(a->virtio_mem, b->virtio_mem);
+	assert_int_equal(a->lent_bytes, b->lent_bytes);
+	assert_int_equal(a->plugged_bytes, b->plugged_bytes);
 	assert_int_equal(a->keep_offline, b->keep_offline);
 	assert_int_equal(a->frozen, b->frozen);
 	assert_int_equal(a->deadline_usec, b->deadline_usec);
@@ -103,6 +106,37 @@ static void test_lease_fields(void **state)
 	assert_lease_equal(&got, &rec);
 	/* No transition, no time. */
 	assert_int_equal(got.since_usec, since);
+}
+
+/* Written by its own change alone, so that no other one can bring back what was before. */
+static void test_plugged(void **state)
+{
+	Fixture *f = *state;
+	PmlLeaseRecord rec = lease_in(f, PML_LEASE_ACTIVE), dimm = lease(LEASE_B, 2 * GIB, GIB);
+	PmlTxn *t = pml_txn_new("daemon");
+	size_t before = count_history(f);
+
+	assert_int_equal(pml_txn_plugged(t, LEASE_A, GIB / 2), 0);
+	assert_int_equal(apply(f, t), 0);
+	t = pml_txn_new("daemon");
+	assert_int_equal(pml_txn_lease_update(t, &rec), 0);
+	assert_int_equal(apply(f, t), 0);
+	reopen(f);
+	rec = only_lease(f, false);
+	assert_int_equal(rec.plugged_bytes, GIB / 2);
+	assert_int_equal(rec.lent_bytes, GIB);
+	assert_int_equal(count_history(f), before);
+
+	/* Of a dimm there are no parts. */
+	dimm.virtio_mem = false;
+	adopt(f, 2 * GIB, GIB);
+	assert_int_equal(reserve(f, &dimm), 0);
+	t = pml_txn_new("daemon");
+	assert_int_equal(pml_txn_plugged(t, LEASE_B, 0), 0);
+	assert_int_equal(apply(f, t), PML_LEDGER_ILLEGAL);
+	t = pml_txn_new("daemon");
+	assert_int_equal(pml_txn_plugged(t, "", 0), -EINVAL);
+	pml_txn_free(t);
 }
 
 static void test_update_is_no_transition(void **state)
@@ -591,6 +625,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		WITH_LEDGER(test_lease_fields),
+		WITH_LEDGER(test_plugged),
 		WITH_LEDGER(test_update_is_no_transition),
 		WITH_LEDGER(test_transaction_is_a_copy),
 		WITH_LEDGER(test_no_two_leases),

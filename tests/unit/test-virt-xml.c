@@ -598,6 +598,105 @@ static void test_has_dimm(void **state)
 	}
 }
 
+static const VirtMemory parts = {
+	.alias = "ua-pmemlease-1234",
+	.size_bytes = 768 * MIB,
+	.ram = true,
+	.virtio_mem = true,
+	.node = 3,
+};
+
+#define PARTS(alias, node, requested, current)                                                     \
+	"<memory model='virtio-mem'><source><nodemask>" node "</nodemask></source><target>"        \
+	"<size unit='KiB'>786432</size><node>0</node><block unit='KiB'>2048</block>"               \
+	"<requested unit='MiB'>" requested "</requested><current unit='KiB'>" current              \
+	"</current><address base='0x140000000'/></target><alias name='" alias "'/>"                \
+	"<address type='pci' bus='0x02'/></memory>"
+
+static void test_virtio_mem(void **state)
+{
+	_cleanup_free_ char *xml = NULL, *placed = NULL;
+	VirtMemory mem = parts;
+
+	assert_int_equal(virt_xml_make_memory(&parts, &xml), 0);
+	assert_query(xml, "string(/memory/@model)", "virtio-mem");
+	assert_query(xml, "string(/memory/source/nodemask)", "3");
+	assert_query(xml, "string(/memory/target/size)", "786432");
+	assert_query(xml, "string(/memory/target/requested)", "786432");
+	assert_query(xml, "string(/memory/target/block)", "2048");
+	assert_query(xml, "count(/memory/target/address)", "0");
+
+	/* Its own address is a PCI one; where the memory lies is its target's. */
+	mem.has_place = true;
+	mem.base_bytes = 0x140000000;
+	assert_int_equal(virt_xml_make_memory(&mem, &placed), 0);
+	assert_query(placed, "string(/memory/target/address/@base)", "0x140000000");
+	assert_query(placed, "count(/memory/address)", "0");
+}
+
+static void test_virtio_mem_suited(void **state)
+{
+	Parts p = good;
+
+	p.devices = "<controller type='pci' index='1' model='pcie-root-port'/>";
+	assert_suited(&p, &parts);
+	p.devices = "<controller type='pci' index='0' model='pcie-root'/>";
+	assert_unsuited(&p, &parts, "virtio-mem", "pcie-root-port");
+}
+
+/* What is on PCI takes its place as a dimm does. */
+static void test_place_behind_parts(void **state)
+{
+	VirtMemory mem = parts;
+	Parts p = good;
+	char *text;
+
+	p.devices = PARTS("ua-x", "1", "0", "0");
+	text = domain(&p);
+	assert_int_equal(virt_xml_place(text, &mem), 0);
+	assert_true(mem.has_place);
+	assert_int_equal(mem.base_bytes, 0x180000000);
+	assert_int_equal(mem.slot, 0);
+	free(text);
+}
+
+static void test_plugged(void **state)
+{
+	_cleanup_free_ char *text = NULL, *device = NULL;
+	VirtPlugged got = {};
+	VirtMemory other = parts;
+	Parts p = good;
+	bool has = false;
+
+	p.devices = PARTS("ua-pmemlease-1234", "3", "512", "600064");
+	text = domain(&p);
+	assert_int_equal(virt_xml_plugged(text, &parts, &got), 0);
+	assert_true(got.attached);
+	assert_int_equal(got.size_bytes, 768 * MIB);
+	assert_int_equal(got.requested_bytes, 512 * MIB);
+	assert_int_equal(got.current_bytes, 600064ULL * 1024);
+	assert_int_equal(virt_xml_has_device(text, &parts, &has), 0);
+	assert_true(has);
+	/* No dimm of that name. */
+	assert_int_equal(virt_xml_has_device(text, &dimm, &has), 0);
+	assert_false(has);
+
+	/* libvirt wants everything else as it is. */
+	assert_int_equal(virt_xml_resized(text, &parts, 256 * MIB, &device), 0);
+	assert_query(device, "string(/memory/target/requested)", "262144");
+	assert_query(device, "string(/memory/target/requested/@unit)", "KiB");
+	assert_query(device, "string(/memory/target/address/@base)", "0x140000000");
+	assert_query(device, "string(/memory/address/@bus)", "0x02");
+	assert_query(device, "string(/memory/alias/@name)", "ua-pmemlease-1234");
+	assert_query(device, "string(/memory/source/nodemask)", "3");
+
+	other.node = 1;
+	assert_int_equal(virt_xml_plugged(text, &other, &got), 0);
+	assert_false(got.attached);
+	assert_int_equal(virt_xml_resized(text, &other, 0, &device), -EBADMSG);
+	assert_int_equal(virt_xml_plugged("<domain", &parts, &got), -EBADMSG);
+}
+
 static void test_has_node(void **state)
 {
 	const char caps[] = "<capabilities><host><topology><cells num='2'><cell id='0'/>"
@@ -638,6 +737,10 @@ int main(void)
 		cmocka_unit_test(test_place),
 		cmocka_unit_test(test_has_dimm),
 		cmocka_unit_test(test_has_node),
+		cmocka_unit_test(test_virtio_mem),
+		cmocka_unit_test(test_virtio_mem_suited),
+		cmocka_unit_test(test_place_behind_parts),
+		cmocka_unit_test(test_plugged),
 	};
 
 	return cmocka_run_group_tests_name("virt-xml", tests, NULL, NULL);

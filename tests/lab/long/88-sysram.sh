@@ -8,68 +8,11 @@
 . ./lib.sh
 # shellcheck source=tests/lab/lib-pmemlease.sh
 . ./lib-pmemlease.sh
+# shellcheck source=tests/lab/lib-sysram.sh
+. ./lib-sysram.sh
 
 demotion=/sys/kernel/mm/numa/demotion_enabled
 cycles=${1:-50}
-
-# What an operator does with daxctl reconfigure-device, and what it needs of the kernel.
-make_sysram()
-{
-	modprobe kmem
-	echo "$dax" >/sys/bus/dax/drivers/device_dax/unbind
-	echo "$dax" >/sys/bus/dax/drivers/device_dax/remove_id 2>/dev/null
-	echo "$dax" >/sys/bus/dax/drivers/kmem/new_id
-	busctl call "$bus" /org/pmemlease1 "$bus.Manager" Reload >/dev/null
-}
-
-driver()
-{
-	basename "$(readlink "/sys/bus/dax/devices/$dax/driver")"
-}
-
-memory_blocks()
-{
-	find /sys/devices/system/memory -maxdepth 1 -name 'memory[0-9]*' | wc -l
-}
-
-system_ram()
-{
-	grep -c 'System RAM (kmem)' /proc/iomem
-}
-
-# What QEMU has bound to the node, in KiB.
-bound()
-{
-	local pages
-
-	pages=$(awk '/ bind:1 / || / bind:1$/ { for (i = 3; i <= NF; i++) if (sub(/^N1=/, "", $i)) n += $i } END { print n + 0 }' \
-		"/proc/$(qemu_pid "$1")/numa_maps")
-	echo $((pages * 4))
-}
-
-# guest_kib NAME: grows and shrinks a moment behind libvirt's word.
-guest_kib()
-{
-	guest cmd "$1" memory
-}
-
-guest_has()
-{
-	[ "$(guest_kib "$1")" -ge "$2" ]
-}
-
-guest_has_less()
-{
-	[ "$(guest_kib "$1")" -lt "$2" ]
-}
-
-hogged()
-{
-	local count word
-
-	read -r count word < <(guest cmd g1 hogged)
-	[ "$word" = ok ] && [ "$count" -ge "$1" ]
-}
 
 dax=$(ndctl create-namespace -m devdax -M mem -a 2M -f -r region0 | jq -er '.daxregion.devices[0].chardev')
 wait_region 20 "$dax" Presence online
@@ -96,11 +39,6 @@ before_kib=$(guest_kib g1)
 like "$(refusal pmemlease lease "$dax" g1)" "NUMA node 1.*systemctl restart libvirtd" "a node that came after libvirtd is refused, with the mend"
 is "$(region_get "$dax" Use)" free "nothing was lent"
 systemctl restart libvirtd
-connected()
-{
-	[ "$(busctl --json=short get-property "$bus" /org/pmemlease1 "$bus.Manager" LibvirtConnected | jq .data)" = true ] &&
-		virsh list >/dev/null
-}
 succeeds "libvirt is connected again" wait_for 60 connected
 
 # --- refused: demotion, and who wants force ---
@@ -190,10 +128,6 @@ like "$(refusal pmemlease lease "$dax" g1)" "something of the host's.*KiB of pag
 rm -f /dev/shm/host
 
 # --- again and again ---
-qemu_kib()
-{
-	awk '/^VmSize/ { print $2 }' "/proc/$(qemu_pid g1)/status"
-}
 ledger_open()
 {
 	pmemlease --json leases | jq '.leases | length'
@@ -205,7 +139,7 @@ failed=0
 for ((i = 1; i <= cycles; i++)); do
 	pmemlease lease "$dax" g1 --on-end=keep >/dev/null && pmemlease release "$dax" --deadline=60s >/dev/null &&
 		wait_region 30 "$dax" Use free && wait_region 30 "$dax" Kind sysram || failed=$((failed + 1))
-	[ "$i" -gt 3 ] || vm_size=$(qemu_kib)
+	[ "$i" -gt 3 ] || vm_size=$(qemu_kib g1)
 done
 diag "$cycles times in $(($(now_msec) - before)) ms"
 is "$failed" 0 "plugged in and out $cycles times"
@@ -213,7 +147,7 @@ is "$(memory_blocks)" "$blocks" "no memory block more or less"
 is "$(wc -l </proc/iomem)" "$iomem" "no range more or less"
 is "$(cat /sys/devices/system/node/online)" 0-1 "the same NUMA nodes"
 is "$(region_get "$dax" Presence)" online "the region is online"
-succeeds "QEMU has not grown: $vm_size KiB, $(qemu_kib) KiB" test "$(qemu_kib)" -le $((vm_size + 4096))
+succeeds "QEMU has not grown: $vm_size KiB, $(qemu_kib g1) KiB" test "$(qemu_kib g1)" -le $((vm_size + 4096))
 is "$(ledger_open)" 0 "no lease is left"
 succeeds "the guest has what it had" wait_for 20 guest_has_less g1 $((before_kib + 1000))
 is "$(guest cmd g1 ping)" pong "and answers"
