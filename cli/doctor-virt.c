@@ -125,6 +125,28 @@ static void check_devices(const Root *root, const char *qemu, const char *versio
 			version);
 }
 
+/* QEMU's history: virtio-mem-pci can be unplugged since 8.1. */
+static void check_virtio_mem(const Root *root, const char *qemu, const char *version, Findings *l)
+{
+	_cleanup_free_ char *virtio = root_output(
+		root, qemu, (const char *const[]){"-device", "virtio-mem-pci,help", NULL});
+	unsigned major = 0, minor = 0;
+
+	(void)sscanf(version, "%u.%u", &major, &minor);
+	if (!virtio)
+		finding_add(l, FINDING_WARN, "qemu.virtio-mem", "Install qemu-system-x86.",
+			"QEMU %s has no virtio-mem: memory of the host is lent as a dimm alone.",
+			version);
+	else if (major < 8 || (major == 8 && minor < 1))
+		finding_add(l, FINDING_WARN, "qemu.virtio-mem", "QEMU 8.1 or newer.",
+			"QEMU %s cannot unplug a virtio-mem: a region that was lent so stays offline behind "
+			"its lease until the machine ends.",
+			version);
+	else
+		finding_add(l, FINDING_OK, "qemu.virtio-mem", NULL,
+			"QEMU %s has virtio-mem, and can unplug it.", version);
+}
+
 void doctor_qemu(const Root *root, Findings *l)
 {
 	static const char *const places[] = {
@@ -145,5 +167,6 @@ void doctor_qemu(const Root *root, Findings *l)
 		return;
 	}
 	check_devices(root, qemu, version, l);
+	check_virtio_mem(root, qemu, version, l);
 	check_recovery(root, qemu, version, l);
 }

@@ -16,8 +16,8 @@ struct json_object *lease_to_json(const LeaseInfo *l)
 	json_add_string(j, "owner", l->owner);
 	json_add_string(j, "alias", l->alias);
 	json_add_string(j, "model", l->model);
-	json_add_u64(j, "size", l->size_bytes);
-	json_add_u64(j, "plugged", l->plugged_bytes);
+	json_add_u64(j, "size_bytes", l->size_bytes);
+	json_add_u64(j, "plugged_bytes", l->plugged_bytes);
 	json_add_string(j, "state", l->state);
 	json_add_string(policy, "on_end", l->on_end);
 	json_add_string(policy, "after_fence", l->after_fence);

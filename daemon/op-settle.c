@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "ops-internal.h"
+#include "plugged.h"
 #include "settle.h"
 #include "util.h"
 #include "withdraw.h"
@@ -36,7 +37,6 @@ SettleData *settle_data_new(Manager *m, Region *region, bool readmit)
 	if (region->lease && region->lease->record.virtio_mem) {
 		d->virtio_mem = true;
 		d->emptied = region->lease->record.plugged_bytes == 0;
-		(void)PML_STRCPY(d->domain, region->lease->record.domain);
 	}
 	return d;
 }
@@ -192,29 +192,6 @@ static void take_back(SettleData *d)
 		(void)pml_fence_run(&req, &result);
 }
 
-/*
- * A machine that keeps the empty place of its virtio-mem could be told to fill it, by libvirt's
- * other clients: with the memory of whoever has the node by then. So the region stays unbound.
- */
-static int look_for_place(SettleData *d)
-{
-	PmlProof *left;
-	int r;
-
-	r = op_find_holders(d->manager, d->host, d->domain, d->proof_timeout_usec, &left);
-	if (r < 0)
-		return r;
-	if (pml_proof_n_holders(left) == 0) {
-		pml_proof_free(left);
-		return 0;
-	}
-	d->clear = false;
-	/* Its end is what there is to wait for. */
-	pml_proof_free(d->proof);
-	d->proof = left;
-	return 0;
-}
-
 static int prove_once(SettleData *d)
 {
 	PmlBinding binding;
@@ -235,8 +212,7 @@ static int prove_once(SettleData *d)
 		   (verdict == PML_PROOF_REVOKED && cannot_open_by_name(d));
 	if (d->clear) {
 		d->proved = true;
-		r = pml_proof_to_json(d->proof, &d->proof_json);
-		return r < 0 || !d->virtio_mem ? r : look_for_place(d);
+		return pml_proof_to_json(d->proof, &d->proof_json);
 	}
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
 	if (r == 0 && binding != PML_BINDING_NONE && binding != PML_BINDING_BLOCK &&
@@ -390,7 +366,41 @@ static JobNext proved_done(Job *job, int r)
 	return next == JOB_NEXT && !d->clear ? held(job) : next;
 }
 
-/* --- gate: libvirt may still be about to attach what was fenced in the middle of it --- */
+/* --- gate: libvirt may still be about to attach what was fenced in the middle of it; or the
+ * machine has a place for it --- */
+
+/*
+ * A machine that keeps the empty place of its virtio-mem could be told to fill it, by libvirt's
+ * other clients: with the memory of whoever has the node by then. Of the process nothing tells of
+ * it: Linux binds what was bound to a node that has gone to others (mm/mempolicy.c
+ * mpol_rebind_nodemask()).
+ */
+static bool may_have_place(const Lease *lease)
+{
+	return lease->record.virtio_mem &&
+	       op_process_alive(lease->record.vmm_pid, lease->record.vmm_start);
+}
+
+/* Until it is unplugged, which is asked for again, or its machine ends. */
+static JobNext wait_for_place(Job *job)
+{
+	const SettleData *d = job->data;
+	Lease *lease = job->lease;
+	int fd;
+
+	plugged_ask(lease, 0);
+	watch_drop(job->region, true);
+	if (op_pidfd_open(lease->record.vmm_pid, lease->record.vmm_start, &fd) >= 0)
+		(void)watch_add(job->region, fd, true, settle_kick);
+	settle_retry_later(job->region);
+	if (!d->readmit)
+		return JOB_DONE;
+	job_set_error(job, PML_ERROR_HELD,
+		"Region %s stays offline: domain %s has given it back, and keeps an empty virtio-mem for it, which could be "
+		"filled again (virsh detach-device-alias %s %s). End that or the domain, then readmit it.",
+		region_label(job->region), d->rec.domain_name, d->rec.domain_name, d->rec.alias);
+	return JOB_FAIL;
+}
 
 static JobNext gate_prepare(Job *job)
 {
@@ -406,7 +416,7 @@ static JobNext gate_prepare(Job *job)
 			region_label(job->region));
 		return JOB_FAIL;
 	}
-	if (!lease || lease->record.vmm_pid > 0 || lease->start_over ||
+	if (!lease || (lease->record.vmm_pid > 0 && !may_have_place(lease)) || lease->start_over ||
 		!pml_streq(lease->record.boot_id, job->manager->boot_id)) {
 		job->skip = true;
 		return JOB_NEXT;
@@ -415,7 +425,8 @@ static JobNext gate_prepare(Job *job)
 		if (!d->readmit)
 			return JOB_DONE;
 		job_set_error(job, PML_ERROR_NO_LIBVIRT,
-			"libvirt was attaching region %s when it was lost. Start libvirt's daemon (libvirtd or virtqemud), so that it can be asked.",
+			"libvirt has to say whether the lease's machine has region %s, and was lost. Start libvirt's daemon "
+			"(libvirtd or virtqemud), so that it can be asked.",
 			region_label(job->region));
 		return JOB_FAIL;
 	}
@@ -438,6 +449,8 @@ static JobNext gate_done(Job *job, int r)
 {
 	const SettleData *d = job->data;
 
+	if (r == 0 && d->virtio_mem && d->has_device)
+		return wait_for_place(job);
 	if (r == 0 || r == VIRT_NO_DOMAIN || r == VIRT_NOT_RUNNING)
 		return JOB_NEXT;
 	settle_retry_later(job->region);

@@ -95,7 +95,7 @@ static bool go_on(PluggedCall *c, int r)
 		return false;
 	/* One that is gone has nothing. */
 	plugged_note(c->manager, c->lease, c->plugged.current_bytes);
-	if (late && c->plugged.current_bytes == 0)
+	if (l && lease_state(l) == PML_LEASE_STUCK && c->plugged.current_bytes == 0)
 		settle_kick(l->region);
 	if (c->again) {
 		c->again = false;

@@ -22,15 +22,11 @@ typedef struct SettleData {
 	PmlProof *proof;
 	char *proof_json;
 	bool clear;
-	bool proved; /* unreachable: enough for `fenced`, not for binding */
-	bool ram;    /* to be memory of the host again */
-	/* Of a virtio-mem: its lease's machine keeps the place of it, maybe for as long as it
-	 * lives.
-	 */
-	bool virtio_mem;
-	bool emptied; /* … of which its guest has given all back */
-	char domain[PML_ID_MAX];
-	bool rebound; /* somebody bound it with holders left; unbound again */
+	bool proved;	 /* unreachable: enough for `fenced`, not for binding */
+	bool ram;	 /* to be memory of the host again */
+	bool virtio_mem; /* it was lent as that: the machine may keep the place of it */
+	bool emptied;	 /* ... and its guest has given all of it back */
+	bool rebound;	 /* somebody bound it with holders left; unbound again */
 	const VirtOps *ops;
 	Virt *virt;
 	PmlLeaseRecord rec;

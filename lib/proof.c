@@ -310,10 +310,7 @@ static int examine_ram(PmlProof *p, const Evidence *e)
 
 	p->ram_bytes = 0;
 	if (p->block || e->binding == PML_BINDING_DEVICE_DAX || !req->dax->ram ||
-		req->dax->ram(req->dax->userdata, req->region, &ram) < 0 || ram.node < 0)
-		return 0;
-	/* Without memory nobody has any there; of one machine its place for it is of interest. */
-	if (ram.n_blocks == 0 && (ram.shared || !req->once || !req->argument))
+		req->dax->ram(req->dax->userdata, req->region, &ram) < 0 || ram.n_blocks == 0)
 		return 0;
 	p->ram_bytes = ram.n_blocks * ram.block_bytes;
 	r = ram_users("/proc", ram.node, req->once ? req->argument : NULL, req->deadline_usec,

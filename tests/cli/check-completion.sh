@@ -102,6 +102,7 @@ value_of()
 	--size) echo 1G ;;
 	--node) echo 0 ;;
 	--kind) echo devdax ;;
+	--model) echo dimm ;;
 	--drain) echo never ;;
 	--on-refusal) echo keep ;;
 	esac
@@ -132,7 +133,7 @@ takes()
 	--deadline)
 		arguments+=(--deadline=1s)
 		;;
-	--size | --node | --kind | --drain | --on-refusal)
+	--size | --node | --kind | --model | --drain | --on-refusal)
 		arguments+=("$2=$(value_of "$2")")
 		;;
 	--lines)

@@ -381,8 +381,11 @@ static int lease_property(sd_bus *bus, const char *path, const char *interface,
 			"s", "force", "deadline", "t", UINT64_MAX - 1);
 	if (strcmp(property, "Warnings") == 0)
 		return sd_bus_message_append(reply, "as", 0);
-	return sd_bus_message_append(
-		reply, "t", strcmp(property, "Since") == 0 ? 1750000000000000ULL : 0ULL);
+	return sd_bus_message_append(reply, "t",
+		strcmp(property, "Since") == 0	   ? 1750000000000000ULL
+		: strcmp(property, "Size") == 0	   ? 3ULL << 30
+		: strcmp(property, "Plugged") == 0 ? 1ULL << 30
+						   : 0ULL);
 }
 
 static int job_property(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -493,6 +496,8 @@ static const sd_bus_vtable lease_vtable[] = {
 	CONSTANT("Alias", "s", lease_property),
 	CONSTANT("Model", "s", lease_property),
 	CONSTANT("State", "s", lease_property),
+	CONSTANT("Size", "t", lease_property),
+	CONSTANT("Plugged", "t", lease_property),
 	CONSTANT("Policy", "a{sv}", lease_property),
 	CONSTANT("Deadline", "t", lease_property),
 	CONSTANT("Since", "t", lease_property),

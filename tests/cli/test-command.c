@@ -66,6 +66,8 @@ static void test_status(void **state)
 	json_is(json.out, "leases.0.policy.after_fence", "pause");
 	json_is(json.out, "leases.0.policy.drain", "ask");
 	json_is(json.out, "leases.0.policy.on_refusal", "force");
+	json_is(json.out, "leases.0.size_bytes", "3221225472");
+	json_is(json.out, "leases.0.plugged_bytes", "1073741824");
 	json_is(json.out, "leases.0.policy.deadline_usec", "18446744073709551614");
 	assert_int_equal(none.status, 3);
 	contains(none.err, "No region is called nosuch.");

@@ -80,13 +80,14 @@ static const char qemu_new[] = "#!/bin/sh\n"
 			       "--version) echo 'QEMU emulator version 10.0.2 (Debian)' ;;\n"
 			       "'-cpu help') echo '  svm succor overflow-recov' ;;\n"
 			       "'-device nvdimm,help' | '-device virtio-pmem-pci,help') ;;\n"
+			       "'-device virtio-mem-pci,help') ;;\n"
 			       "*) exit 1 ;;\n"
 			       "esac\n";
 static const char qemu_old[] = "#!/bin/sh\n"
 			       "case $* in\n"
-			       "--version) echo 'QEMU emulator version 7.2.1' ;;\n"
+			       "--version) echo 'QEMU emulator version 8.2.1' ;;\n"
 			       "'-cpu help') echo '  svm' ;;\n"
-			       "'-device nvdimm,help') ;;\n"
+			       "'-device nvdimm,help' | '-device virtio-mem-pci,help') ;;\n"
 			       "*) exit 1 ;;\n"
 			       "esac\n";
 
@@ -185,7 +186,7 @@ static void test_healthy(void **state)
 {
 	static const char *const checks[] = {"kernel.drivers", "kernel.revoke", "kernel.freezer",
 		"kernel.kvm", "memory.auto-online", "udev", "iommu", "libvirt", "libvirt.hook",
-		"qemu", "qemu.machine-check", "security", "permissions.devices",
+		"qemu", "qemu.virtio-mem", "qemu.machine-check", "security", "permissions.devices",
 		"permissions.group", "permissions.polkit"};
 	_cleanup_findings_ Findings l = {};
 
@@ -304,9 +305,22 @@ static void test_qemu(void **state)
 	expect(FINDING_WARN, "qemu", "no virtio-pmem");
 	put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\n");
 	look(&l);
-	assert_int_equal(l.n, 15);
+	assert_int_equal(l.n, 16);
 	take("usr/bin/qemu-system-x86_64");
 	expect(FINDING_BAD, "qemu", "not installed");
+}
+
+static void test_qemu_virtio_mem(void **state)
+{
+	expect(FINDING_OK, "qemu.virtio-mem", "10.0.2 has virtio-mem, and can unplug it");
+	put("proc/cpuinfo", "vendor_id\t: GenuineIntel\n");
+	put_program("usr/bin/qemu-system-x86_64",
+		"#!/bin/sh\n[ $1 != --version ] || echo QEMU emulator version 8.0.5\n");
+	expect(FINDING_WARN, "qemu.virtio-mem", "8.0.5 cannot unplug a virtio-mem");
+	put_program("usr/bin/qemu-system-x86_64",
+		"#!/bin/sh\n[ $1 != --version ] || echo QEMU emulator version 9.0.0\n"
+		"[ \"$2\" != virtio-mem-pci,help ]\n");
+	expect(FINDING_WARN, "qemu.virtio-mem", "no virtio-mem");
 }
 
 static void test_qemu_machine_check(void **state)
@@ -379,6 +393,7 @@ int main(void)
 		T(test_libvirt),
 		T(test_hook),
 		T(test_qemu),
+		T(test_qemu_virtio_mem),
 		T(test_qemu_machine_check),
 		T(test_security),
 		T(test_permissions),

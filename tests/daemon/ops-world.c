@@ -317,8 +317,8 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 		if (!d->mapped || !alive(d) ||
 			(req->argument && strcmp(req->argument, d->uuid) != 0))
 			continue;
-		/* Without memory on the node, only its own machine is looked at for its place. */
-		if (world->virtio_mem && !world->kmem && !req->argument)
+		/* Without memory on the node nobody has any there. */
+		if (world->virtio_mem && !world->kmem)
 			continue;
 		(void)snprintf(holders + n, sizeof(holders) - n,
 			"%s{\"pid\":%d,\"start_ticks\":%llu,\"command\":\"qemu\",\"cgroup\":\"\",\"unit\":\"\",\"descriptors\":1,"
