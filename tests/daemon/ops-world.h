@@ -118,6 +118,13 @@ int world_bind_ram(void *userdata, const PmlRegion *r);
 int world_populate(
 	void *userdata, const PmlRegion *r, pid_t pid, uint64_t start, uint64_t deadline_usec);
 
+/* ops-world-part.c: as Manager has them. */
+int world_scan_part(const char *name, PmlPart **ret);
+int world_disable_namespace(const PmlPartNamespace *seen);
+int world_enable_namespace(const PmlPartNamespace *seen);
+/* Of what is in its slot. */
+const char *world_region_uuid(void);
+
 /* libvirt tells of something. */
 void world_virt_event(const VirtEvent *ev);
 
