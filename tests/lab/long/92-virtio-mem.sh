@@ -26,6 +26,16 @@ requested()
 	virsh dumpxml g1 | sed -n "s|.*<requested unit='KiB'>\([0-9]*\)</requested>.*|\1|p" | awk '{ print $1 / 1024 }'
 }
 
+requested_is()
+{
+	[ "$(requested)" = "$1" ]
+}
+
+answers()
+{
+	[ "$(GUEST_TIMEOUT=5 guest cmd g1 ping)" = pong ]
+}
+
 part_below()
 {
 	[ "$(part_get Plugged)" -lt "$1" ]
@@ -112,7 +122,7 @@ is "$(lease_get "$dax" State)" active "the lease goes on"
 left=$(part_get Plugged)
 succeeds "with the rest: $left MiB" test "$left" -gt 0 -a "$left" -lt $mib
 succeeds "which is all that QEMU has on the node: $(bound g1) KiB" test "$(bound g1)" -le $((left * 1024))
-succeeds "and the guest is asked for no more" wait_for 10 eval '[ "$(requested)" = "$left" ]'
+succeeds "and the guest is asked for no more" wait_for 10 requested_is "$left"
 like "$(pmemlease history "$dax")" "given back [1-9][0-9]* of 768 MiB" "the history has it"
 systemctl kill --signal=KILL --kill-whom=main pmemleased
 wait_for 60 connected
@@ -150,7 +160,7 @@ wait_for 60 part_below $mib
 virsh --quiet reset g1
 succeeds "a guest that is reset in the middle has given it back" settled
 is "$(requested)" "" "and does not take it again"
-succeeds "it is up again" wait_for 120 eval '[ "$(GUEST_TIMEOUT=5 guest cmd g1 ping)" = pong ]'
+succeeds "it is up again" wait_for 120 answers
 
 # --- what is left at the deadline is stuck; taken when it comes ---
 "${lease[@]}" >/dev/null
