@@ -591,7 +591,7 @@ int virt_xml_place(const char *text, VirtMemory *mem)
 	for (xmlNode *n = xml_child(devices, "memory"); n; n = xml_sibling(n, "memory")) {
 		xmlNode *address = xml_child(n, "address"), *target = xml_child(n, "target");
 		_cleanup_xmlstr_ xmlChar *text_slot = xml_attribute(address, "slot");
-		uint64_t base, size, slot;
+		uint64_t base, size, slot = 0;
 
 		/* Those on PCI have it at their target, since libvirt 9.4. */
 		if (!read_base(has_slot(n) ? address : xml_child(target, "address"), &base))
