@@ -41,6 +41,8 @@ static int teardown_parts(void **state)
 
 static void restart(void)
 {
+	/* To find that memory is still held takes longer than stop() waits. */
+	UNTIL(!region()->job || region()->job->waiting);
 	stop();
 	begin();
 }
