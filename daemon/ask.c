@@ -87,7 +87,7 @@ void ask_end(Job *job)
 	d->ask = NULL;
 	if (!a)
 		return;
-	if (a->unplug)
+	if (a->unplug && !d->released)
 		d->emptied = true;
 	/* One that may keep what it has is not pressed for it any more; of one that may not, what
 	 * it gives later is taken, too. */

@@ -121,6 +121,20 @@ static void test_given_back(void **state)
 	until_free();
 }
 
+/* libvirt tells that it has gone, before it is looked at again. */
+static void test_removed(void **state)
+{
+	world->agent = WORLD_AGENT_WORKS;
+	lend_parts(NULL);
+	assert_int_equal(try_evict(LONG_USEC, false), 0);
+	UNTIL(world->unplugs > 0);
+	turn(5);
+	world->domains[0].attached = world->domains[0].mapped = false;
+	tell(VIRT_EV_DEVICE_REMOVED);
+	assert_string_equal(finish(job->id).message, "The guest let go by itself, and runs on.");
+	until_free();
+}
+
 /* Under pressure it stops; what it gave is kept, said, and remembered; later it goes on. */
 static void test_partial(void **state)
 {
@@ -330,6 +344,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		PARTS_TEST(test_given_back),
+		PARTS_TEST(test_removed),
 		PARTS_TEST(test_partial),
 		PARTS_TEST(test_asked_again),
 		PARTS_TEST(test_stuck),
