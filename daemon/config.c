@@ -141,6 +141,16 @@ static int set_span(Config *c, const Key *key, const char *value, char **ret_why
 	return 0;
 }
 
+static int set_returns(Config *c, const Key *key, const char *value, char **ret_why)
+{
+	bool devdax = strcmp(value, "devdax") == 0;
+
+	if (!devdax && strcmp(value, "system-ram") != 0)
+		return refuse(ret_why, "%s= is system-ram or devdax, not %s.", key->name, value);
+	*(bool *)field(c, key) = devdax;
+	return 0;
+}
+
 static int set_on_end(Config *c, const Key *key, const char *value, char **ret_why)
 {
 	PmlOnEnd v = pml_on_end_from_string(value);
@@ -264,6 +274,7 @@ static int set_devices(Config *c, const Key *key, const char *value, char **ret_
 static const Key keys[] = {
 	{"Libvirt", "URI", set_uri, AT(libvirt_uri)},
 	{"Regions", "BlockDevices", set_devices, AT(block_devices)},
+	{"Regions", "SystemRamReturns", set_returns, AT(ram_returns_devdax)},
 	{"Lease", "OnEnd", set_on_end, AT(on_end)},
 	{"Lease", "AfterFence", set_after_fence, AT(after_fence)},
 	{"Lease", "Drain", set_drain, AT(drain)},

@@ -40,6 +40,7 @@ typedef struct Config {
 	/* From the files. */
 	char libvirt_uri[CONFIG_URI_MAX]; /* "qemu:///system"; a change wants a restart */
 	bool debug;
+	bool ram_returns_devdax;      /* memory of the host that was taken back: as device-dax */
 	PmlOnEnd on_end;	      /* of a lease that names none: keep */
 	PmlAfterFence after_fence;    /* likewise: pause */
 	PmlDrain drain;		      /* likewise: ask */

@@ -535,8 +535,9 @@ static JobNext bind_prepare(Job *job)
 	if (stays_offline(job->region, job->data) || !job->region->host)
 		return JOB_DONE;
 	/* It is overwritten as a device-dax first; the scrub makes memory of it again. */
-	((SettleData *)job->data)->ram =
-		region_is_ram(job->region) && !ends_with_scrub(job->region);
+	((SettleData *)job->data)->ram = region_is_ram(job->region) &&
+					 !job->manager->config.ram_returns_devdax &&
+					 !ends_with_scrub(job->region);
 	job_set_progress(job, "binding", 0.7);
 	return JOB_NEXT;
 }
@@ -598,7 +599,8 @@ static JobNext free_prepare(Job *job)
 	if (r >= 0 && region->record.use == PML_USE_EVICTED)
 		r = pml_txn_use_step(txn, region->id, &region->extent, PML_USE_EV_CLEARED, NULL);
 	/* From here on what it is bound to says what it is. */
-	if (r >= 0 && ((SettleData *)job->data)->ram)
+	if (r >= 0 && (((SettleData *)job->data)->ram ||
+			      (region->record.ram && job->manager->config.ram_returns_devdax)))
 		r = pml_txn_ram(txn, region->id, &region->extent, false);
 	if (r >= 0 && scrub)
 		r = pml_txn_content_step(txn, region->id, &region->extent,

@@ -104,6 +104,7 @@ static void test_refused(void **state)
 	char big[600];
 
 	refused("[Lease]\n\nOnEnd=burn\n", 3, "keep or scrub, not burn");
+	refused("[Regions]\nSystemRamReturns=fsdax\n", 2, "system-ram or devdax, not fsdax");
 	refused("[Lease]\nAfterFence=\n", 2, "pause or destroy");
 	refused("[Lease]\nDrain=gently\n", 2, "ask, force or never");
 	refused("[Lease]\nOnRefusal=\n", 2, "force or keep");

@@ -98,6 +98,38 @@ static void test_scrubbed(void **state)
 	until_free();
 }
 
+/* Where the host is not to have it again. */
+static void test_returns_devdax(void **state)
+{
+	m->config.ram_returns_devdax = true;
+	lend("a");
+	assert_string_equal(evict(LONG_USEC).result, "done");
+	UNTIL(region()->record.use == PML_USE_FREE && !region()->lease && !region()->job &&
+		world->bound && region()->presence == PML_PRESENCE_ONLINE);
+	assert_false(world->kmem);
+	UNTIL(!region()->record.ram);
+	/* Nor is it owed after a restart. */
+	restart();
+	for (int i = 0; i < 20; i++)
+		assert_true(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);
+	assert_true(world->bound && !world->kmem);
+}
+
+static void test_scrubbed_returns_devdax(void **state)
+{
+	m->config.ram_returns_devdax = true;
+	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_SCRUB,
+				 PML_AFTER_FENCE_PAUSE, false, 0, &lease, &job, &err),
+		0);
+	assert_string_equal(finish(job->id).result, "done");
+	assert_string_equal(evict(LONG_USEC).result, "done");
+	UNTIL(region()->record.content == PML_CONTENT_BLANK && !region()->job);
+	for (int i = 0; i < 20; i++)
+		assert_true(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);
+	assert_true(world->bound && !world->kmem);
+	assert_false(region()->record.ram);
+}
+
 /* Somebody has memory bound to the node: nothing is overwritten, and it is what it was. */
 static void test_scrub_of_held(void **state)
 {
@@ -364,6 +396,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		RAM_TEST(test_given_back),
 		RAM_TEST(test_scrubbed),
+		RAM_TEST(test_returns_devdax),
+		RAM_TEST(test_scrubbed_returns_devdax),
 		RAM_TEST(test_scrub_of_held),
 		RAM_TEST(test_refused),
 		RAM_TEST(test_asked_again),

@@ -185,6 +185,16 @@ is "$(memory_blocks)" "$blocks" "no memory block more or less"
 is "$(wc -l </proc/iomem)" "$iomem" "no range more or less"
 succeeds "QEMU has not grown: $vm_size KiB, $(qemu_kib g1) KiB" test "$(qemu_kib g1)" -le $((vm_size + 4096))
 is "$(guest cmd g1 ping)" pong "and the guest answers"
+
+# --- and as a device-dax, where the host is not to have it again ---
+mkdir -p /etc/pmemlease/pmemleased.conf.d
+printf '[Regions]\nSystemRamReturns=devdax\n' >/etc/pmemlease/pmemleased.conf.d/returns.conf
+systemctl reload pmemleased
+succeeds "leased once more" "${lease[@]}"
+succeeds "and given back" pmemlease release "$dax" --deadline=60s
+succeeds "as a device-dax" wait_region 30 "$dax" Kind devdax
+is "$(driver)" device_dax "bound as that"
+is "$(system_ram)" 0 "it is no memory of the host"
 virsh --quiet destroy g1
 
 journal_tail 15
