@@ -3,6 +3,7 @@
 /* What a lease looks at outside of the main thread: who holds the region before, and what QEMU
  * really maps after. */
 
+#include <poll.h>
 #include <sys/stat.h>
 
 #include "lease-job.h"
@@ -10,6 +11,9 @@
 #include "machine-check.h"
 #include "ops-internal.h"
 #include "util.h"
+
+/* For how long references that nobody explains are looked at again, before they are a refusal. */
+#define LOOK_AGAIN_USEC (2 * USEC_PER_SEC)
 
 LeaseData *lease_data_new(Manager *m, Region *region)
 {
@@ -98,6 +102,35 @@ int lease_node_check(const LeaseData *d)
 	return 0;
 }
 
+/*
+ * References that no process explains, while others of our own jobs begin and end: their count is
+ * one of all devices, and a file that was open when it was read, both times, need not have been
+ * open when the processes were looked at. Such a one is gone at the next look, or at one soon
+ * after; a descriptor that really is in flight is not.
+ */
+static bool may_pass(const PmlProof *proof)
+{
+	return !pml_proof_frees(pml_proof_verdict(proof)) &&
+	       pml_proof_module_refs(proof) != UINT64_MAX && pml_proof_unexplained_refs(proof) != 0;
+}
+
+static int prove_free(LeaseData *d)
+{
+	uint64_t now = pml_now_usec(CLOCK_MONOTONIC), end = now + LOOK_AGAIN_USEC;
+	int r;
+
+	for (int pause_msec = 20;; pause_msec *= 2) {
+		d->proof = pml_proof_free(d->proof);
+		r = op_prove(d->manager, d->host, "none", false, d->proof_timeout_usec, &d->proof);
+		if (r < 0)
+			return r;
+		now = pml_now_usec(CLOCK_MONOTONIC);
+		if (!may_pass(d->proof) || now >= end)
+			return pml_proof_frees(pml_proof_verdict(d->proof)) ? 0 : 1;
+		(void)poll(NULL, 0, pause_msec);
+	}
+}
+
 int lease_holders_run(void *userdata)
 {
 	LeaseData *d = userdata;
@@ -120,11 +153,7 @@ int lease_holders_run(void *userdata)
 		if (r < 0)
 			return r;
 	}
-	d->proof = pml_proof_free(d->proof);
-	r = op_prove(d->manager, d->host, "none", false, d->proof_timeout_usec, &d->proof);
-	if (r < 0)
-		return r;
-	return pml_proof_frees(pml_proof_verdict(d->proof)) ? 0 : 1;
+	return prove_free(d);
 }
 
 /* Is it what was lent? Fills `mapped`. */

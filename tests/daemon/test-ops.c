@@ -453,6 +453,25 @@ static unsigned opened_here(void)
 	return n;
 }
 
+/* Of another's device, that was opened and closed again while this one was proved; and one that
+ * stays. */
+static void test_scrub_among_others(void **state)
+{
+	WorldEnd e;
+
+	adopt("carol");
+	world->passing = 3;
+	scrub("carol");
+	assert_int_equal(world->passing, 0);
+
+	world->passing = INT_MAX;
+	assert_int_equal(op_scrub_start(m, region(), "", 0, &job, &err), 0);
+	e = finish(job->id);
+	world->passing = 0;
+	assert_string_equal(e.error, PML_ERROR_HELD);
+	assert_int_equal(region()->record.content, PML_CONTENT_BLANK);
+}
+
 static void test_scrub_ends_badly(void **state)
 {
 	WorldEnd e;
@@ -671,6 +690,7 @@ int main(int argc, char **argv)
 		T(test_unexplained),
 		T(test_domain_ends),
 		T(test_on_end_scrub),
+		T(test_scrub_among_others),
 		T(test_scrub_ends_badly),
 		T(test_unleased),
 		T(test_bound_by_somebody),
