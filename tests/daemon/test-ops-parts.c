@@ -326,6 +326,37 @@ static void test_not_plugged(void **state)
 	assert_false(world->domains[0].attached);
 }
 
+static void until_plugging(void)
+{
+	m->stall_usec = LONG_USEC;
+	world->no_driver = true;
+	assert_int_equal(try_lease("a", NULL), 0);
+	op_lease_virtio_mem(job);
+	UNTIL(job->waiting && strstr(job->phase, "take it"));
+}
+
+/* Nobody who wants it back waits for a guest to take it first. */
+static void test_evicted_while_plugging(void **state)
+{
+	uint64_t lease_job;
+
+	until_plugging();
+	lease_job = job->id;
+	assert_string_equal(evict(LONG_USEC).result, "done");
+	assert_string_equal(finish(lease_job).error, PML_ERROR_CANCELLED);
+	until_free();
+	assert_false(world->domains[0].attached);
+}
+
+static void test_cancelled_while_plugging(void **state)
+{
+	until_plugging();
+	assert_int_equal(job_cancel(job), 0);
+	assert_string_equal(finish(job->id).result, "cancelled");
+	until_free();
+	assert_false(world->domains[0].attached);
+}
+
 /* Somebody resizes it by virsh: the lease tells. */
 static void test_resized_behind_our_back(void **state)
 {
@@ -355,6 +386,8 @@ int main(int argc, char **argv)
 		PARTS_TEST(test_cancelled),
 		PARTS_TEST(test_machine_ends),
 		PARTS_TEST(test_not_plugged),
+		PARTS_TEST(test_evicted_while_plugging),
+		PARTS_TEST(test_cancelled_while_plugging),
 		PARTS_TEST(test_resized_behind_our_back),
 	};
 
