@@ -534,8 +534,10 @@ static JobNext bind_prepare(Job *job)
 	/* One that has gone is bound when it is back. */
 	if (stays_offline(job->region, job->data) || !job->region->host)
 		return JOB_DONE;
-	/* It is overwritten as a device-dax first; the scrub makes memory of it again. */
-	((SettleData *)job->data)->ram = region_is_ram(job->region) &&
+	/* It is overwritten as a device-dax first; the scrub makes memory of it again. As what the
+	 * last scan saw it counts less than what is owed: the kernel binds all of them as
+	 * device-dax at a boot. */
+	((SettleData *)job->data)->ram = (job->region->record.ram || region_is_ram(job->region)) &&
 					 !job->manager->config.ram_returns_devdax &&
 					 !ends_with_scrub(job->region);
 	job_set_progress(job, "binding", 0.7);
@@ -571,6 +573,14 @@ static JobNext bind_done(Job *job, int r)
 		job_set_error(job, PML_ERROR_NOT_LEASABLE,
 			"Region %s stays offline: as memory of the host it would not be movable. %s",
 			region_label(job->region), pml_obstacle_explain(PML_OBSTACLE_AUTO_ONLINE));
+		return JOB_FAIL;
+	}
+	if (r == -ENOENT && ((const SettleData *)job->data)->ram) {
+		settle_retry_later(job->region);
+		job_set_error(job, PML_ERROR_FAILED,
+			"Region %s stays offline: to be memory of the host again it needs the driver kmem, which is not loaded. "
+			"Load it (modprobe kmem), and at every start (/etc/modules-load.d).",
+			region_label(job->region));
 		return JOB_FAIL;
 	}
 	if (r < 0) {

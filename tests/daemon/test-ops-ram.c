@@ -389,6 +389,58 @@ static void test_restart(void **state)
 	until_free();
 }
 
+/* The kernel binds it as a device-dax when the host comes back; what it was is on the disk. */
+static void cut_power(void)
+{
+	age_lease();
+	world_domain_stop(0);
+	m = manager_free(m);
+	event = sd_event_unref(event);
+	world->kmem = false;
+	world->bound = true;
+	start();
+	UNTIL(m->libvirt_connected);
+}
+
+static void test_power_cut(void **state)
+{
+	lend("a");
+	cut_power();
+	until_free();
+	assert_false(world->bound);
+	UNTIL(!region()->record.ram);
+	assert_int_equal(region()->record.content, PML_CONTENT_RETAINED);
+}
+
+/* Its bytes may have survived: they are overwritten as it was promised. */
+static void test_power_cut_scrubs(void **state)
+{
+	assert_int_equal(op_lease_start(m, region(), "a", NULL, PML_ON_END_SCRUB,
+				 PML_AFTER_FENCE_PAUSE, false, 0, &lease, &job, &err),
+		0);
+	assert_string_equal(finish(job->id).result, "done");
+	world->bytes = 'a';
+	cut_power();
+	UNTIL(region()->record.content == PML_CONTENT_BLANK);
+	assert_int_equal(world->bytes, 0);
+	until_free();
+}
+
+static void test_power_cut_draining(void **state)
+{
+	world->agent = WORLD_AGENT_WORKS;
+	lend("a");
+	assert_int_equal(try_evict(LONG_USEC, true), 0);
+	UNTIL(world->asks > 0 && region()->lease->record.state == PML_LEASE_DRAINING);
+	cut_power();
+	UNTIL(!region()->lease && !region()->job && !world->bound);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_false(world->kmem);
+	assert_int_equal(op_readmit_start(m, region(), 0, &job, &err), 0);
+	assert_string_equal(finish(job->id).result, "done");
+	until_free();
+}
+
 #define RAM_TEST(name) cmocka_unit_test_setup_teardown(name, setup_ram, teardown_ram)
 
 int main(int argc, char **argv)
@@ -414,6 +466,9 @@ int main(int argc, char **argv)
 		RAM_TEST(test_unleased),
 		RAM_TEST(test_diagnosis),
 		RAM_TEST(test_restart),
+		RAM_TEST(test_power_cut),
+		RAM_TEST(test_power_cut_scrubs),
+		RAM_TEST(test_power_cut_draining),
 	};
 
 	int failed;

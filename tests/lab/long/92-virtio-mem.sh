@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # 92-virtio-mem.sh [CYCLES]: memory of the host (system-ram), lent as a virtio-mem: given back in parts under load, in part by a
-# guest under pressure, which goes on when it has room; while the daemon is killed, libvirtd restarted and the guest rebooted.
+# guest under pressure, which goes on when it has room; while the daemon is killed, libvirtd restarted and the guest rebooted; and the power is cut.
 # lab: --timeout 2400 --memory 5G --kernel-arg memhp_default_state=online_movable
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
@@ -66,6 +66,22 @@ press()
 	is "$(guest cmd g1 hog 950)" ok "a writer that needs much of the guest"
 	succeeds "and has it" wait_for 240 hogged 1
 }
+
+if [ "$LAB_BOOT" -eq 2 ]; then
+	dax=$(ndctl list -X | jq -er '.[].daxregion.devices[0].chardev')
+	succeeds "the region is back" wait_region 60 "$dax" Presence offline
+	like "$(journalctl -q -b -u pmemleased)" "needs the driver kmem, which is not loaded" "what it needs to be memory of the host again is said"
+	modprobe kmem
+	succeeds "with that, it is, and free" wait_region 120 "$dax" Kind sysram
+	is "$(region_get "$dax" Use)" free "nothing of the lease is left"
+	systemctl restart libvirtd
+	wait_for 60 connected
+	guest start g1 640
+	succeeds "and it is lent again" pmemlease lease "$dax" g1 --model=virtio-mem --on-end=keep
+	virsh --quiet destroy g1
+	journal_tail 15
+	plan
+fi
 
 dax=$(ndctl create-namespace -m devdax -M mem -a 2M -f -r region0 | jq -er '.daxregion.devices[0].chardev')
 wait_region 20 "$dax" Presence online
@@ -221,7 +237,12 @@ succeeds "and given back" pmemlease release "$dax" --deadline=60s
 succeeds "as a device-dax" wait_region 30 "$dax" Kind devdax
 is "$(driver)" device_dax "bound as that"
 is "$(system_ram)" 0 "it is no memory of the host"
-virsh --quiet destroy g1
 
-journal_tail 15
-plan
+# --- the power is cut while it is lent ---
+rm /etc/pmemlease/pmemleased.conf.d/returns.conf
+echo "$dax" >/sys/bus/dax/drivers/device_dax/unbind
+echo "$dax" >/sys/bus/dax/drivers/kmem/bind
+systemctl reload pmemleased
+wait_region 20 "$dax" Kind sysram
+succeeds "leased when the power is cut" "${lease[@]}"
+power_cut
