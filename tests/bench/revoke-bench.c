@@ -56,12 +56,27 @@ static void report(const char *what, uint64_t nsec)
 	printf("{\"name\":\"%s\",\"nsec\":%llu}\n", what, (unsigned long long)nsec);
 }
 
-static void write_to(const char *path, const char *text)
+static int open_for_order(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+	if (fd < 0)
 		die(path);
+	return fd;
+}
+
+/* From the start of the file each time: an attribute takes each as an order of its own. */
+static void order(int fd, const char *text)
+{
+	if (pwrite(fd, text, strlen(text), 0) < 0)
+		die(text);
+}
+
+static void write_to(const char *path, const char *text)
+{
+	int fd = open_for_order(path);
+
+	order(fd, text);
 	close(fd);
 }
 
@@ -152,18 +167,23 @@ static void driver(const char *what)
 	write_to(path, name);
 }
 
-/* From the order to the kernel's word that nobody reaches the memory any more. */
+/*
+ * From the order to the kernel's word that nobody reaches the memory any more. To find the file
+ * that takes the order is no part of it, here and below: a munmap has its mapping at hand as well.
+ */
 static uint64_t revoke_timed(void)
 {
 	char path[128], generation[32], state[32];
 	struct pollfd state_poll = {.fd = attribute_open("revoke_state"), .events = POLLPRI};
 	uint64_t begun, taken;
+	int fd;
 
 	attribute_path("revoke", path, sizeof(path));
+	fd = open_for_order(path);
 	attribute_get("generation", generation, sizeof(generation));
 	attribute_read(state_poll.fd, state, sizeof(state));
 	begun = now_nsec();
-	write_to(path, generation);
+	order(fd, generation);
 	for (;;) {
 		attribute_read(state_poll.fd, state, sizeof(state));
 		if (strcmp(state, "revoked") == 0)
@@ -175,6 +195,7 @@ static uint64_t revoke_timed(void)
 	}
 	taken = now_nsec() - begun;
 	close(state_poll.fd);
+	close(fd);
 	return taken;
 }
 
@@ -189,14 +210,16 @@ static void notify_timed(const char *generation)
 {
 	char path[128];
 	uint64_t begun;
-	int before = notices;
+	int before = notices, fd;
 
 	attribute_path("revoke_notify", path, sizeof(path));
 	if (access(path, F_OK) < 0)
 		return;
+	fd = open_for_order(path);
 	begun = now_nsec();
-	write_to(path, generation);
+	order(fd, generation);
 	report("notify", now_nsec() - begun);
+	close(fd);
 	if (notices != before + 1) {
 		errno = ENOMSG;
 		die("revoke_notify");
@@ -208,21 +231,22 @@ static void offline_timed(size_t size_bytes, size_t align_bytes, int rounds)
 {
 	struct mapping mapping = take(size_bytes, align_bytes);
 	size_t start = attribute_number("resource");
+	int before, fd = open_for_order(OFFLINE_PAGE);
 	char address[32];
 	uint64_t begun;
-	int before;
 
 	for (int i = 0; i < rounds && (size_t)i < size_bytes / align_bytes; i++) {
 		before = notices;
 		snprintf(address, sizeof(address), "%#zx", start + (size_t)i * align_bytes);
 		begun = now_nsec();
-		write_to(OFFLINE_PAGE, address);
+		order(fd, address);
 		report("offline_page", now_nsec() - begun);
 		if (notices != before + 1) {
 			errno = ENOMSG;
 			die(OFFLINE_PAGE);
 		}
 	}
+	close(fd);
 	drop(&mapping, size_bytes);
 }
 
