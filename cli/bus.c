@@ -45,7 +45,7 @@ static const struct {
 	{PML_ERROR_STALE, EXIT_REFUSED, "Look again with `pmemlease regions`."},
 	{PML_ERROR_WRONG_OWNER, EXIT_REFUSED, "Nothing was destroyed."},
 	{PML_ERROR_GUEST_REFUSED, EXIT_REFUSED,
-		"`pmemlease evict --on-refusal=force` takes it all the same."},
+		"`pmemlease evict --on-refusal=force` goes on to the deadline all the same."},
 	{PML_ERROR_NO_FENCE, EXIT_REFUSED, NULL},
 	{PML_ERROR_PINNED, EXIT_REFUSED, NULL},
 	{PML_ERROR_NODE_UNKNOWN, EXIT_REFUSED,

@@ -21,6 +21,7 @@
  *	hogged			COUNT ok|differ|none: times that it has been through all of it
  *	unhog			ok COUNT
  *	clutter COUNT		ok: so many files in memory: what the guest's kernel cannot move
+ *	deaf 0|1		ok: with 1 the guest hears of no device that is plugged in or out
  *	busy SEED [DEVICES]	ok: a process writes SEED's bytes to all of so many devices
  *				and reads them back, over and over, whatever a touch gives
  *	guard SEED [DEVICES]	ok: the same, but it writes once and then only reads
@@ -578,6 +579,15 @@ static void command_clutter(uint64_t n, char *answer, size_t size)
 	snprintf(answer, size, "ok");
 }
 
+/* QEMU tells of PCI devices by this one (its _E01, for q35 as for pc). */
+static void command_deaf(uint64_t deaf, char *answer, size_t size)
+{
+	int result =
+		write_attribute(deaf ? "disable" : "enable", "/sys/firmware/acpi/interrupts/gpe01");
+
+	snprintf(answer, size, result < 0 ? "error acpi" : "ok");
+}
+
 static bool command_own_memory(const char *word, uint64_t value, char *answer, size_t size)
 {
 	if (strcmp(word, "memory") == 0)
@@ -651,6 +661,8 @@ static void serve(char *request)
 		!command_own_memory(word, seed, answer, sizeof(answer))) {
 		if (strcmp(word, "ping") == 0)
 			snprintf(answer, sizeof(answer), "pong");
+		else if (strcmp(word, "deaf") == 0)
+			command_deaf(seed, answer, sizeof(answer));
 		else if (strcmp(word, "info") == 0)
 			command_info(answer, sizeof(answer));
 		else if (strcmp(word, "zero") == 0)
