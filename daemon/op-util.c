@@ -53,11 +53,12 @@ void op_lease_stamp(const Region *region, PmlLeaseRecord *rec)
 	const PmlRegion *host = region->host;
 
 	/* The machine has the device that it was lent, whatever is there by now. */
-	if (!pml_streq(rec->boot_id, m->boot_id))
+	if (strcmp(rec->boot_id, m->boot_id) != 0) {
 		rec->dax_devno = 0;
+		(void)PML_STRCPY(rec->boot_id, m->boot_id);
+	}
 	if (rec->dax_devno == 0 && host && pml_region_kind(host) == PML_KIND_DEVDAX)
 		rec->dax_devno = pml_region_devno(host);
-	(void)PML_STRCPY(rec->boot_id, m->boot_id);
 }
 
 static void on_scanned(void *data, int r)

@@ -71,6 +71,26 @@ for ((i = 1; i <= runs; i++)); do
 	ready || exit 1
 done
 
+# A block device is taken back by ending the machine, which by hand is all that is done.
+modprobe loop
+truncate -s ${size_mib}M /var/lib/lab/loop.img
+disk=$(losetup -f --show /var/lib/lab/loop.img)
+mkdir -p /etc/pmemlease/pmemleased.conf.d
+printf '[Regions]\nBlockDevices=%s\n' "$disk" >/etc/pmemlease/pmemleased.conf.d/bench.conf
+busctl --timeout=30 call "$bus" /org/pmemlease1 "$bus.Manager" Reload >/dev/null
+disk=${disk##*/}
+wait_region 20 "$disk" Presence online
+pmemlease adopt "$disk" "$(guest uuid b1)" >/dev/null
+for ((i = 1; i <= runs; i++)); do
+	progress "evict a block device, $i of $runs"
+	bare_start b1
+	timed attach-bdev pmemlease lease "$disk" b1 --allow-destroy
+	timed evict-bdev pmemlease evict "$disk" --deadline=0
+	wait_region 60 "$disk" Use free || exit 1
+	bare_start b1
+	timed destroy-by-hand virsh --quiet destroy b1
+done
+
 # The daemon's own helper, for the time of the overwriting alone, and the command as a whole.
 owner=$(region_get "$dax" Owner)
 bytes=$(region_get "$dax" Size)
@@ -117,6 +137,7 @@ jq -sc --argjson idle "$idle" --argjson pinged "$pinged" --arg kernel "$(uname -
 	(group_by(.name) | map({key: .[0].name, value: {median_usec: (map(.usec) | median), min_usec: (map(.usec) | min), max_usec: (map(.usec) | max), runs: length}}) | from_entries) as $r |
 	{kernel: $kernel, region_mib: $mib, runs: $runs, idle_wakeups_in_60_s: {own: $idle, with_pings_of_libvirtd: $pinged}, results: $r, ratios: {
 		"evict/evict-by-hand": ($r.evict.median_usec / $r["evict-by-hand"].median_usec),
+		"evict-bdev/destroy-by-hand": ($r["evict-bdev"].median_usec / $r["destroy-by-hand"].median_usec),
 		"attach/attach-by-hand": ($r.attach.median_usec / $r["attach-by-hand"].median_usec),
 		"scrub-throughput/memset-nt": ($r["memset-nt"].median_usec / $r.scrub.median_usec)},
-	given_back_mib_per_s: {devdax: ($mib * 1e6 / $r.evict.median_usec)}}' "$results"
+	given_back_mib_per_s: {devdax: ($mib * 1e6 / $r.evict.median_usec), bdev: ($mib * 1e6 / $r["evict-bdev"].median_usec)}}' "$results"
