@@ -22,6 +22,7 @@ typedef struct ScrubData {
 	bool own;      /* nobody asked: a lease's policy, or the rest of an earlier scrub */
 	bool ram;      /* is memory of the host again when it is over */
 	bool scrubbed; /* before a restart: only that is left to do */
+	bool turn;     /* it is this one's */
 	/* --- read and written by the steps' run --- */
 	LeaseData look; /* host and proof: who holds the region */
 	int fd;
@@ -64,6 +65,70 @@ static int change_run(void *userdata)
 	ScrubData *d = userdata;
 
 	return ledger_change_run(&d->change);
+}
+
+/* --- turn --- */
+
+/*
+ * One alone has the processors of its node, and writes as fast as the memory takes it. And while
+ * several begin and end, the open files of all device-dax devices, which are counted together, do
+ * not stand still for long enough to prove that anybody has one to himself. Disks are slower than
+ * either, and nothing of them is counted.
+ */
+static bool takes_turns(const Job *job)
+{
+	const ScrubData *d = job->data;
+
+	return job->kind == &op_scrub_kind && !d->scrubbed &&
+	       pml_region_kind(d->look.host) != PML_KIND_BDEV;
+}
+
+static bool shares_turns(const Job *job, const Job *other)
+{
+	return other != job && takes_turns(other) &&
+	       pml_region_numa_node(((const ScrubData *)other->data)->look.host) ==
+		       pml_region_numa_node(((const ScrubData *)job->data)->look.host);
+}
+
+static JobNext turn_prepare(Job *job)
+{
+	ScrubData *d = job->data;
+
+	job->skip = !takes_turns(job);
+	for (const Job *j = job->manager->jobs; j && !job->skip; j = j->next)
+		if (shares_turns(job, j) && ((const ScrubData *)j->data)->turn) {
+			job_set_progress(job, "waiting for another scrub", 0);
+			return JOB_WAIT;
+		}
+	d->turn = true;
+	return JOB_NEXT;
+}
+
+static JobNext turn_done(Job *job, int r)
+{
+	if (cancelled(job, false))
+		return JOB_FAIL;
+	/* Somebody else may have been faster. */
+	if (!((ScrubData *)job->data)->turn)
+		job_set_next(job, "turn");
+	return JOB_NEXT;
+}
+
+/* To who has waited the longest. */
+static void pass_turn(Job *job)
+{
+	Job *next = NULL;
+
+	if (!((ScrubData *)job->data)->turn || !takes_turns(job))
+		return;
+	((ScrubData *)job->data)->turn = false;
+	for (Job *j = job->manager->jobs; j; j = j->next)
+		if (shares_turns(job, j) && j->waiting &&
+			pml_streq(j->kind->steps[j->step].name, "turn") &&
+			(!next || j->id < next->id))
+			next = j;
+	if (next)
+		job_resume(next);
 }
 
 /* --- owe: what becomes a device-dax meanwhile is to be memory of the host again --- */
@@ -418,6 +483,8 @@ static int scrub_cancel(Job *job)
 		return -EBUSY;
 	if (d->run)
 		media_run_cancel(d->run);
+	if (pml_streq(step, "turn"))
+		job_resume(job);
 	return 0;
 }
 
@@ -427,6 +494,7 @@ static void scrub_finished(Job *job, bool success)
 	const ScrubData *d = job->data;
 	Region *region = job->region;
 
+	pass_turn(job);
 	if (success || !d->ram || d->scrubbed || !region->host || !region->record.ram ||
 		region->record.content == PML_CONTENT_SCRUBBING)
 		return;
@@ -436,6 +504,7 @@ static void scrub_finished(Job *job, bool success)
 }
 
 static const JobStep scrub_steps[] = {
+	{.name = "turn", .prepare = turn_prepare, .done = turn_done, .optional_skip = true},
 	{.name = "owe",
 		.prepare = owe_prepare,
 		.where = EXEC_LEDGER,

@@ -453,6 +453,55 @@ static unsigned opened_here(void)
 	return n;
 }
 
+static Region *other_region(const char *name)
+{
+	Region *r;
+
+	assert_int_equal(manager_find_region(m, name, &r), 0);
+	return r;
+}
+
+/* They go one by one, and each can be cancelled while it waits. */
+static void test_scrub_in_turn(void **state)
+{
+	PmlRegion *host = pml_region_ref(region()->host);
+	Job *first, *second, *third;
+	uint64_t ids[2];
+	PmlExtent e;
+
+	for (uint64_t i = 1; i < 3; i++) {
+		Region *other;
+		char name[8];
+
+		(void)snprintf(name, sizeof(name), "dax%d.0", (int)i);
+		e = region()->extent;
+		e.start_bytes += i * e.size_bytes;
+		assert_int_equal(region_new(m, name, name, &e, &other), 0);
+		other->host = pml_region_ref(host);
+		other->presence = PML_PRESENCE_ONLINE;
+	}
+	adopt("carol");
+	assert_int_equal(setenv("WORLD_MEDIA", "wait", 1), 0);
+	assert_int_equal(op_scrub_start(m, region(), "carol", 0, &first, &err), 0);
+	assert_int_equal(op_scrub_start(m, other_region("dax1.0"), "", 0, &second, &err), 0);
+	assert_int_equal(op_scrub_start(m, other_region("dax2.0"), "", 0, &third, &err), 0);
+	ids[0] = second->id;
+	ids[1] = third->id;
+	UNTIL(first->progress > 0.1 && second->waiting && third->waiting);
+	assert_string_equal(second->phase, "waiting for another scrub");
+	assert_int_equal(opened_here(), 1);
+
+	assert_int_equal(job_cancel(second), 0);
+	assert_string_equal(finish(ids[0]).result, "cancelled");
+	assert_int_equal(other_region("dax1.0")->record.content, PML_CONTENT_FOREIGN);
+	assert_true(third->waiting);
+	assert_int_equal(unsetenv("WORLD_MEDIA"), 0);
+	assert_int_equal(job_cancel(first), 0);
+	assert_string_equal(finish(ids[1]).result, "done");
+	assert_int_equal(other_region("dax2.0")->record.content, PML_CONTENT_BLANK);
+	pml_region_unref(host);
+}
+
 /* Of another's device, that was opened and closed again while this one was proved; and one that
  * stays. */
 static void test_scrub_among_others(void **state)
@@ -690,6 +739,7 @@ int main(int argc, char **argv)
 		T(test_unexplained),
 		T(test_domain_ends),
 		T(test_on_end_scrub),
+		T(test_scrub_in_turn),
 		T(test_scrub_among_others),
 		T(test_scrub_ends_badly),
 		T(test_unleased),
