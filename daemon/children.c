@@ -32,7 +32,7 @@ void children_adopt(Children *c, Job *parent, Job *child)
 
 static void begin_waiting(Children *c, Job *parent)
 {
-	while (c->n_waiting > 0 && (!c->one_by_one || c->n == c->n_ended)) {
+	while (c->n_waiting > 0) {
 		char *id = c->waiting[c->n_waiting - 1];
 		Job *child = NULL;
 		OpError err = {};

@@ -13,7 +13,6 @@ typedef struct Children {
 	 * A refusal is no failure: it is logged, and what is left undone is seen at the end. */
 	int (*begin)(Job *parent, Region *region, Job **ret, OpError *err);
 	const char *what; /* "taken back" */
-	bool one_by_one;
 	double from, to; /* of the parent's progress */
 	char **waiting;	 /* ids of regions that are still to be begun with */
 	size_t n_waiting, n, n_ended;

@@ -294,15 +294,12 @@ static int begin_scrub(Job *job, Region *region, Job **ret, OpError *err)
 	return op_scrub_start(job->manager, region, region->record.owner, job->uid, ret, err);
 }
 
-/* One alone has all processors and writes as fast as the memory takes it; and while several begin
- * and end, none can be proved to have its region to itself. */
 static JobNext scrub_prepare(Job *job)
 {
 	const ReadmitData *d = job->data;
 
 	return d->scrub ? on_each_region(job, (Children){.begin = begin_scrub,
 						      .what = "scrubbed",
-						      .one_by_one = true,
 						      .from = 0.4,
 						      .to = 0.9})
 			: JOB_NEXT;
