@@ -24,7 +24,7 @@ static int device_of(sd_bus_message *m, sd_bus_error *error)
 
 static int add_dimm(sd_bus_message *reply, int n)
 {
-	char name[16], slot[16];
+	char name[16], slot[32];
 
 	snprintf(name, sizeof(name), "nmem%d", n);
 	snprintf(slot, sizeof(slot), "NVDIMM %d", n);

@@ -60,10 +60,10 @@ static void test_willing(void **state)
 /* One that is at it is not asked for more, nor told that it stopped. */
 static void test_slow(void **state)
 {
-	Guest g = guest_of(64 * 1024 * MIB);
+	Guest g = guest_of(1024ULL * 64 * MIB);
 
 	assert_int_equal(next(&g), SHRINK_ASK);
-	assert_int_equal(g.want_bytes, 48 * 1024 * MIB);
+	assert_int_equal(g.want_bytes, 1024ULL * 48 * MIB);
 	for (int i = 0; i < 100; i++) {
 		assert_int_equal(next(&g), SHRINK_WAIT);
 		g.now_usec += STALL_USEC / 2;
