@@ -583,7 +583,7 @@ static void command_clutter(uint64_t n, char *answer, size_t size)
 static void command_deaf(uint64_t deaf, char *answer, size_t size)
 {
 	int result =
-		write_attribute(deaf ? "disable" : "enable", "/sys/firmware/acpi/interrupts/gpe01");
+		write_attribute(deaf ? "disable\n" : "enable\n", "/sys/firmware/acpi/interrupts/gpe01");
 
 	snprintf(answer, size, result < 0 ? "error acpi" : "ok");
 }
