@@ -582,8 +582,8 @@ static void command_clutter(uint64_t n, char *answer, size_t size)
 /* QEMU tells of PCI devices by this one (its _E01, for q35 as for pc). */
 static void command_deaf(uint64_t deaf, char *answer, size_t size)
 {
-	int result =
-		write_attribute(deaf ? "disable\n" : "enable\n", "/sys/firmware/acpi/interrupts/gpe01");
+	int result = write_attribute(
+		deaf ? "disable\n" : "enable\n", "/sys/firmware/acpi/interrupts/gpe01");
 
 	snprintf(answer, size, result < 0 ? "error acpi" : "ok");
 }
