@@ -158,6 +158,27 @@ static void fence_again(EvictData *d)
 		d->fence.level = result.level;
 }
 
+/* Proves once. A look that had no time left to settle says less than the one before, of who has
+ * it, too. */
+static int look_once(EvictData *d, uint64_t timeout_usec)
+{
+	PmlProof *proof;
+	int r;
+
+	r = op_prove(d->manager, d->host, pml_fence_level_to_string(d->fence.level), true,
+		timeout_usec, &proof);
+	if (r < 0)
+		return r;
+	d->proved = proof_suffices(d, proof);
+	if (d->proof && !d->proved && !pml_proof_settled(proof)) {
+		pml_proof_free(proof);
+		return 0;
+	}
+	pml_proof_free(d->proof);
+	d->proof = proof;
+	return 0;
+}
+
 int evict_prove_run(void *userdata)
 {
 	EvictData *d = userdata;
@@ -170,13 +191,12 @@ int evict_prove_run(void *userdata)
 	int r = -ENODEV;
 
 	d->ran = true;
+	d->proved = false;
+	d->proof = pml_proof_free(d->proof);
 	for (uint64_t pause_msec = 20; d->host && now < end;
 		now = pml_now_usec(CLOCK_MONOTONIC), pause_msec *= 2) {
-		d->proof = pml_proof_free(d->proof);
-		r = op_prove(d->manager, d->host, pml_fence_level_to_string(d->fence.level), true,
-			end - now, &d->proof);
-		d->proved = r >= 0 && proof_suffices(d, d->proof);
-		if (d->proved)
+		r = look_once(d, end - now);
+		if (r >= 0 && d->proved)
 			break;
 		fence_again(d);
 		/* Nobody announces that a page has gone from a table; the first repetitions come

@@ -629,6 +629,11 @@ uint64_t pml_proof_module_refs(const PmlProof *p)
 	return p->module_refs;
 }
 
+bool pml_proof_settled(const PmlProof *p)
+{
+	return p->settled;
+}
+
 uint64_t pml_proof_unexplained_refs(const PmlProof *p)
 {
 	return p->unexplained_refs;

@@ -92,6 +92,7 @@ int pml_proof_collect(const PmlProofRequest *req, PmlProof **ret);
 PmlProof *pml_proof_free(PmlProof *p); /* takes NULL, returns NULL; closes the pidfds */
 
 PmlProofVerdict pml_proof_verdict(const PmlProof *p);
+bool pml_proof_settled(const PmlProof *p); /* two looks in a row agreed, before the deadline */
 const char *pml_proof_rung(const PmlProof *p);
 size_t pml_proof_n_holders(const PmlProof *p);
 const PmlHolder *pml_proof_holder(const PmlProof *p, size_t i);

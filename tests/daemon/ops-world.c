@@ -228,7 +228,7 @@ static uint64_t start_ticks(pid_t pid)
 static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 {
 	char text[4096], holders[2048] = "";
-	bool bound = world->bound, held = false, live = false, passing;
+	bool bound = world->bound, held = false, live = false, passing, settled;
 	const char *verdict;
 
 	while (world->hang_proof) {
@@ -268,12 +268,17 @@ static int fake_prove(const PmlProofRequest *req, PmlProof **ret)
 	world->passing -= passing;
 	if ((world->hold_proof && req->probe) || world->kmem || passing)
 		verdict = "reachable";
+	settled = world->settling >= 0;
+	if (!settled)
+		verdict = "reachable";
+	if (req->probe && world->settling > 0 && --world->settling == 0)
+		world->settling = -1;
 	(void)snprintf(text, sizeof(text),
 		"{\"format\":1,\"verdict\":\"%s\",\"summary\":\"made up: %s\",\"region\":\"r\",\"rung\":\"%s\",\"binding\":\"none\","
-		"\"realtime_usec\":1,\"settled\":true,\"processes\":1,\"processes_denied\":0,\"mappings_left\":0,"
+		"\"realtime_usec\":1,\"settled\":%s,\"processes\":1,\"processes_denied\":0,\"mappings_left\":0,"
 		"\"module_refs\":%s,\"unexplained_refs\":%s,\"kernel_refs\":%d,\"holders\":[%s],\"blind_spots\":[]}",
-		verdict, verdict, req->rung, passing ? "1" : "null", passing ? "1" : "null",
-		world->kernel_refs, holders);
+		verdict, settled ? verdict : "no time", req->rung, settled ? "true" : "false",
+		passing ? "1" : "null", passing ? "1" : "null", world->kernel_refs, holders);
 	return pml_proof_from_json(text, ret);
 }
 

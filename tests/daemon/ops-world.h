@@ -83,6 +83,7 @@ typedef struct World {
 	atomic_bool hang_proof, in_proof;
 	atomic_bool hold_proof;	 /* no proof of a fence succeeds */
 	atomic_bool unexplained; /* a descriptor in flight */
+	atomic_int settling;	 /* how many proofs settle before none does; 0: all do */
 	atomic_int passing;	 /* how many proofs still see another's reference */
 	atomic_int ledger_error; /* errno of every write */
 	atomic_int unreadable;	 /* so many times the ledger cannot be read */

@@ -136,6 +136,26 @@ static void test_attach_outlives_the_daemon(void **state)
 	assert_int_equal(world->unbinds, 0);
 }
 
+/* The last look has no time: who has it is still what the one before has seen. */
+static void test_last_look(void **state)
+{
+	WorldEnd e;
+
+	scrub("");
+	lend("a");
+	world->hold_proof = true;
+	world->settling = 2;
+	m->config.proof_timeout_usec = 300 * USEC_PER_MSEC;
+	e = evict(0);
+	assert_string_equal(e.error, PML_ERROR_STUCK);
+	assert_non_null(strstr(e.message, "made up: reachable"));
+	assert_int_equal(world->settling, -1);
+	world->settling = 0;
+	world->hold_proof = false;
+	world_domain_stop(0);
+	UNTIL(!region()->lease && !region()->job);
+}
+
 /* A device that went away for good does not keep its lease for ever: that its holders are gone is
  * provable. */
 static void test_lease_of_a_lost_device(void **state)
@@ -397,6 +417,7 @@ int main(int argc, char **argv)
 		T(test_holder_ends_during_change),
 		T(test_attach_outlives_the_daemon),
 		T(test_ledger_unreadable),
+		T(test_last_look),
 		T(test_lease_of_a_lost_device),
 		T(test_device_lost_while_away),
 		T(test_other_bounds),
