@@ -13,8 +13,8 @@ typedef struct Children {
 	 * A refusal is no failure: it is logged, and what is left undone is seen at the end. */
 	int (*begin)(Job *parent, Region *region, Job **ret, OpError *err);
 	const char *what; /* "taken back" */
-	double from, to; /* of the parent's progress */
-	char **waiting;	 /* ids of regions that are still to be begun with */
+	double from, to;  /* of the parent's progress */
+	char **waiting;	  /* ids of regions that are still to be begun with */
 	size_t n_waiting, n, n_ended;
 	double moved; /* the sum of what those that run have done, 0..1 each */
 } Children;
