@@ -544,6 +544,17 @@ static JobNext bind_prepare(Job *job)
 	return JOB_NEXT;
 }
 
+/* Where references were held when it was fenced, it is still bound, and revoked: nobody can open
+ * that binding any more. */
+static bool is_revoked(const SettleData *d)
+{
+	PmlRevocation revocation;
+
+	return d->dax->revocation &&
+	       d->dax->revocation(d->dax->userdata, d->host, &revocation) == 0 &&
+	       revocation.state != PML_REVOKE_LIVE && revocation.state != PML_REVOKE_UNBOUND;
+}
+
 static int bind_run(void *userdata)
 {
 	SettleData *d = userdata;
@@ -557,6 +568,10 @@ static int bind_run(void *userdata)
 	if (!d->clear)
 		return 1;
 	r = d->dax->binding(d->dax->userdata, d->host, &binding);
+	if (r == 0 && binding == PML_BINDING_DEVICE_DAX && is_revoked(d)) {
+		r = d->dax->unbind(d->dax->userdata, d->host);
+		binding = PML_BINDING_NONE;
+	}
 	if (r < 0 || binding == PML_BINDING_DEVICE_DAX || binding == PML_BINDING_BLOCK)
 		return r;
 	if (d->ram)

@@ -52,7 +52,7 @@ static int fake_unbind(void *userdata, const PmlRegion *r)
 	for (int i = 0; i < 2 && world->kmem; i++)
 		if (world->domains[i].mapped && alive(&world->domains[i]))
 			return -EBUSY;
-	world->bound = world->kmem = false;
+	world->bound = world->kmem = world->binding_revoked = false;
 	world->unbinds++;
 	world->unbound_msec = (int)(pml_now_usec(CLOCK_BOOTTIME) / 1000);
 	return 0;
@@ -65,6 +65,7 @@ static int fake_revocation(void *userdata, const PmlRegion *r, PmlRevocation *re
 	*ret = (PmlRevocation){
 		.state = !world->bound		  ? PML_REVOKE_UNBOUND
 			 : world->kernel_refs > 0 ? PML_REVOKE_HELD
+			 : world->binding_revoked ? PML_REVOKE_REVOKED
 						  : PML_REVOKE_LIVE,
 		.held = (uint64_t)world->kernel_refs,
 	};
@@ -79,6 +80,7 @@ static int fake_revoke(
 	if (!world->can_revoke)
 		return -EOPNOTSUPP;
 	world->revokes++;
+	world->binding_revoked = true;
 	for (int i = 0; i < 2; i++)
 		world->domains[i].revoked = world->domains[i].mapped;
 	*ret = (PmlRevocation){

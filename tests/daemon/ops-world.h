@@ -81,12 +81,13 @@ typedef struct World {
 	atomic_bool refuse_attach;
 	atomic_bool attach_nothing; /* libvirt says done and gives other memory */
 	atomic_bool hang_proof, in_proof;
-	atomic_bool hold_proof;	 /* no proof of a fence succeeds */
-	atomic_bool unexplained; /* a descriptor in flight */
-	atomic_int settling;	 /* how many proofs settle before none does; 0: all do */
-	atomic_int passing;	 /* how many proofs still see another's reference */
-	atomic_int ledger_error; /* errno of every write */
-	atomic_int unreadable;	 /* so many times the ledger cannot be read */
+	atomic_bool hold_proof;	     /* no proof of a fence succeeds */
+	atomic_bool unexplained;     /* a descriptor in flight */
+	atomic_bool binding_revoked; /* the binding that there is, so that nobody can open it */
+	atomic_int settling;	     /* how many proofs settle before none does; 0: all do */
+	atomic_int passing;	     /* how many proofs still see another's reference */
+	atomic_int ledger_error;     /* errno of every write */
+	atomic_int unreadable;	     /* so many times the ledger cannot be read */
 	atomic_bool ledger_hangs;
 	atomic_bool eager_guests; /* write as soon as they reach the memory */
 	atomic_int hang_in_write; /* 1: the next write finds the disk hung, 2: the one after it */

@@ -149,6 +149,8 @@ static void test_held_by_the_kernel(void **state)
 	UNTIL(!region()->job);
 	world->kernel_refs = 0;
 	UNTIL(!region()->lease && region()->record.use == PML_USE_FREE);
+	/* And can be opened by its next owner. */
+	assert_true(world->bound && !world->binding_revoked);
 }
 
 /* A machine that has the host's own /dev could open the next binding. */
