@@ -10,7 +10,7 @@
 #include "ledger-internal.h"
 
 #define MAX_ROWS    64
-#define MAX_COLUMNS 29
+#define MAX_COLUMNS 34
 
 static const struct {
 	char letter;
@@ -22,8 +22,13 @@ static const struct {
 		" ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, nullif(?23, ''), ?24,"
 		" coalesce(nullif(?25, ''), 0), coalesce(nullif(?26, ''), 'never'),"
 		" coalesce(nullif(?27, ''), 'force'), coalesce(nullif(?28, ''), -1),"
-		" coalesce(nullif(?29, ''), 0))",
-		29},
+		" coalesce(nullif(?29, ''), 0),"
+		" coalesce(nullif(?30, ''), 0),"
+		" coalesce(nullif(?31, ''), 0),"
+		" coalesce(nullif(?32, ''), 0),"
+		" coalesce(nullif(?33, ''), 0),"
+		" coalesce(nullif(?34, ''), 0))",
+		34},
 	{'E', "INSERT INTO extent VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)", 7},
 	{'P', "INSERT INTO proof VALUES (NULL, ?1, nullif(?2, ''), ?3, ?4)", 4},
 	{'H', "INSERT INTO history VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", 7},
