@@ -210,3 +210,20 @@ static _unused_ int ops_main(int argc, char **argv, const struct CMUnitTest *tes
 	world_end();
 	return failed;
 }
+
+/* libvirt tells of the lease's memory. */
+static _unused_ void tell_of_memory(VirtEventType type)
+{
+	VirtEvent ev = {.type = type};
+
+	(void)PML_STRCPY(ev.domain, region()->lease->record.domain);
+	(void)PML_STRCPY(ev.alias, region()->lease->record.alias);
+	world_virt_event(&ev);
+}
+
+/* It is nobody's, and memory of the host again. */
+static _unused_ void until_free(void)
+{
+	UNTIL(region()->record.use == PML_USE_FREE && !region()->lease && !region()->job &&
+		world->kmem && region()->presence == PML_PRESENCE_ONLINE);
+}

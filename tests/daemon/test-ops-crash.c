@@ -428,10 +428,7 @@ static void restart_draining(void)
 	finish_all();
 }
 
-/* Memory of the host, lent, given back by its guest, overwritten as its lease says, and memory
- * again.
- */
-static void ram_scrubbed(void)
+static void ram_blank(void)
 {
 	world->ram = world->kmem = true;
 	world->bound = false;
@@ -441,6 +438,14 @@ static void ram_scrubbed(void)
 	scrub("");
 	UNTIL(world->kmem && region()->presence == PML_PRESENCE_ONLINE);
 	settle();
+}
+
+/* Memory of the host, lent, given back by its guest, overwritten as its lease says, and memory
+ * again.
+ */
+static void ram_scrubbed(void)
+{
+	ram_blank();
 	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_SCRUB, PML_AFTER_FENCE_PAUSE, false,
 		      0, &lease, &job, &err) == 0);
 	CHECK(pml_streq(finish(job->id).result, "done"));
@@ -452,14 +457,7 @@ static void ram_scrubbed(void)
 /* The same as a virtio-mem, which is given back in parts. */
 static void ram_in_parts(void)
 {
-	world->ram = world->kmem = true;
-	world->bound = false;
-	world->agent = WORLD_AGENT_RELEASES;
-	start();
-	UNTIL(m->libvirt_connected);
-	scrub("");
-	UNTIL(world->kmem && region()->presence == PML_PRESENCE_ONLINE);
-	settle();
+	ram_blank();
 	CHECK(op_lease_start(m, region(), "a", NULL, PML_ON_END_KEEP, PML_AFTER_FENCE_PAUSE, false,
 		      0, &lease, &job, &err) == 0);
 	op_lease_virtio_mem(job);

@@ -66,21 +66,6 @@ static void lend_parts(const DrainPolicy *policy)
 	UNTIL(region()->lease->record.plugged_bytes == LENT);
 }
 
-static void tell(VirtEventType type)
-{
-	VirtEvent ev = {.type = type};
-
-	(void)PML_STRCPY(ev.domain, region()->lease->record.domain);
-	(void)PML_STRCPY(ev.alias, region()->lease->record.alias);
-	world_virt_event(&ev);
-}
-
-static void until_free(void)
-{
-	UNTIL(region()->record.use == PML_USE_FREE && !region()->lease && !region()->job &&
-		world->kmem && region()->presence == PML_PRESENCE_ONLINE);
-}
-
 static void turn(int times)
 {
 	for (int i = 0; i < times; i++)
@@ -98,7 +83,7 @@ static void test_given_back(void **state)
 	assert_int_equal(try_evict(LONG_USEC, false), 0);
 	UNTIL(world->asks > 0);
 	for (int i = 0; !world_job_result(job->id, &e) && i < 1000; i++) {
-		tell(VIRT_EV_MEMORY_RESIZED);
+		tell_of_memory(VIRT_EV_MEMORY_RESIZED);
 		if (world_job_result(job->id, &e))
 			break;
 		assert_true(job->progress >= last);
@@ -130,7 +115,7 @@ static void test_removed(void **state)
 	UNTIL(world->unplugs > 0);
 	turn(5);
 	world->domains[0].attached = world->domains[0].mapped = false;
-	tell(VIRT_EV_DEVICE_REMOVED);
+	tell_of_memory(VIRT_EV_DEVICE_REMOVED);
 	assert_string_equal(finish(job->id).message, "The guest let go by itself, and runs on.");
 	until_free();
 }
@@ -199,10 +184,10 @@ static void test_stuck(void **state)
 	assert_int_equal(region()->lease->record.plugged_bytes, 128 * MIB);
 
 	world->floor = 0;
-	tell(VIRT_EV_MEMORY_RESIZED);
+	tell_of_memory(VIRT_EV_MEMORY_RESIZED);
 	UNTIL(world->unplugs > 0);
 	world->domains[0].attached = world->domains[0].mapped = false;
-	tell(VIRT_EV_DEVICE_REMOVED);
+	tell_of_memory(VIRT_EV_DEVICE_REMOVED);
 	until_free();
 	assert_true(world->domains[0].pid != 0);
 }
@@ -248,7 +233,7 @@ static void test_place_at_deadline(void **state)
 	turn(20);
 	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
 	world->domains[0].attached = world->domains[0].mapped = false;
-	tell(VIRT_EV_DEVICE_REMOVED);
+	tell_of_memory(VIRT_EV_DEVICE_REMOVED);
 	until_free();
 }
 
@@ -261,11 +246,11 @@ static void test_reset(void **state)
 	UNTIL(world->plugged == 192 * MIB);
 	/* It has taken everything anew, before it heard what it is to have. */
 	world->plugged = LENT;
-	tell(VIRT_EV_MEMORY_RESIZED);
+	tell_of_memory(VIRT_EV_MEMORY_RESIZED);
 	UNTIL(region()->lease->record.plugged_bytes == LENT || world->plugged < (long long)LENT);
 	world->plugged = 0;
 	world->floor = 0;
-	tell(VIRT_EV_MEMORY_RESIZED);
+	tell_of_memory(VIRT_EV_MEMORY_RESIZED);
 	assert_string_equal(finish(job->id).result, "done");
 	assert_int_equal(world->requested, 0);
 	until_free();
@@ -362,7 +347,7 @@ static void test_resized_behind_our_back(void **state)
 {
 	lend_parts(NULL);
 	world->requested = world->plugged = 128 * MIB;
-	tell(VIRT_EV_MEMORY_RESIZED);
+	tell_of_memory(VIRT_EV_MEMORY_RESIZED);
 	UNTIL(region()->lease->record.plugged_bytes == 128 * MIB);
 	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
 	assert_string_equal(evict(LONG_USEC).result, "done");

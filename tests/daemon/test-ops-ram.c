@@ -40,21 +40,6 @@ static void restart(void)
 	UNTIL(m->libvirt_connected);
 }
 
-static void tell(VirtEventType type)
-{
-	VirtEvent ev = {.type = type};
-
-	(void)PML_STRCPY(ev.domain, region()->lease->record.domain);
-	(void)PML_STRCPY(ev.alias, region()->lease->record.alias);
-	world_virt_event(&ev);
-}
-
-static void until_free(void)
-{
-	UNTIL(region()->record.use == PML_USE_FREE && !region()->lease && !region()->job &&
-		world->kmem && region()->presence == PML_PRESENCE_ONLINE);
-}
-
 static void test_given_back(void **state)
 {
 	WorldEnd e;
@@ -157,7 +142,7 @@ static void test_refused(void **state)
 	UNTIL(world->asks > 0 && region()->lease->record.state == PML_LEASE_DRAINING);
 	for (int i = 0; i < 10; i++)
 		assert_true(sd_event_run(event, 20 * USEC_PER_MSEC) >= 0);
-	tell(VIRT_EV_REMOVAL_FAILED);
+	tell_of_memory(VIRT_EV_REMOVAL_FAILED);
 	e = finish(job->id);
 	assert_string_equal(e.error, PML_ERROR_GUEST_REFUSED);
 	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
@@ -177,7 +162,7 @@ static void test_asked_again(void **state)
 	for (int i = 0; i < 10; i++)
 		assert_true(sd_event_run(event, 20 * USEC_PER_MSEC) >= 0);
 	asks = world->asks;
-	tell(VIRT_EV_REMOVAL_FAILED);
+	tell_of_memory(VIRT_EV_REMOVAL_FAILED);
 	UNTIL(world->asks > asks);
 	world->agent = WORLD_AGENT_RELEASES;
 	assert_string_equal(finish(job->id).result, "done");
@@ -200,7 +185,7 @@ static void test_removed(void **state)
 	begin = pml_now_usec(CLOCK_MONOTONIC);
 	world->domains[0].mapped = false;
 	world->libvirt_down = true;
-	tell(VIRT_EV_DEVICE_REMOVED);
+	tell_of_memory(VIRT_EV_DEVICE_REMOVED);
 	UNTIL(world_job_result(id, &e));
 	world->libvirt_down = false;
 	assert_string_equal(e.result, "done");
@@ -229,7 +214,7 @@ static void test_silent(void **state)
 
 	/* It gives it back in its own time. */
 	world->domains[0].attached = world->domains[0].mapped = false;
-	tell(VIRT_EV_DEVICE_REMOVED);
+	tell_of_memory(VIRT_EV_DEVICE_REMOVED);
 	until_free();
 }
 
@@ -268,7 +253,7 @@ static void test_unasked(void **state)
 {
 	lend("a");
 	world->domains[0].attached = world->domains[0].mapped = false;
-	tell(VIRT_EV_DEVICE_REMOVED);
+	tell_of_memory(VIRT_EV_DEVICE_REMOVED);
 	until_free();
 	assert_int_equal(world->destroys, 0);
 	assert_true(world->domains[0].pid != 0);
