@@ -2,7 +2,7 @@
 #pragma once
 
 /* The data of an evict or release job; op-evict.c has the table, evict-fence.c what runs beside the
- * main thread. */
+ * main thread, evict-record.c what the ledger hears. */
 
 #include "manager.h"
 #include "ops.h"
@@ -67,6 +67,17 @@ bool evict_waits(const Job *job);
 /* How far the job is: share is of one whose guest has a quarter of it. */
 double evict_progress(const EvictData *d, double share);
 int evict_arm_deadline(Job *job);
+/* Resumes the job that late. 0, negative errno. */
+int evict_resume_later(Job *job, uint64_t usec);
+
+/* evict-record.c. What was asked for last; the disk may not have it yet. */
+void evict_take_wishes(const EvictData *d, PmlLeaseRecord *rec);
+/* Says that the fence begins, and returns at once. */
+void evict_tell_ledger(Job *job);
+/* The step "record"; its run is of EXEC_LEDGER. */
+JobNext evict_record_prepare(Job *job);
+int evict_record_run(void *data);
+JobNext evict_record_done(Job *job, int r);
 
 /* lie.c, in the fence's threads: right behind the fence, and behind the proof. */
 void lie_begin(EvictData *d);
