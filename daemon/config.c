@@ -45,6 +45,7 @@ void config_defaults(Config *c)
 		.grant_timeout_usec = 20 * USEC_PER_SEC,
 		.reserve_timeout_usec = 5 * USEC_PER_SEC,
 		.start_timeout_usec = 60 * USEC_PER_SEC,
+		.turn_timeout_usec = 30 * USEC_PER_SEC,
 		.max_leases_per_uid = 256,
 		.max_jobs = 64,
 		.max_pending_per_uid = 16,

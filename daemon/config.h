@@ -36,6 +36,7 @@ typedef struct Config {
 	uint64_t grant_timeout_usec;   /* 20 s: for a region that is on its way to be free */
 	uint64_t reserve_timeout_usec; /* 5 s: and for the ledger */
 	uint64_t start_timeout_usec;   /* 60 s: how long a machine is taken to be starting */
+	uint64_t turn_timeout_usec;    /* 30 s: of a scrub that gets no further while others wait */
 
 	/* From the files. */
 	char libvirt_uri[CONFIG_URI_MAX]; /* "qemu:///system"; a change wants a restart */

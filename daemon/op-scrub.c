@@ -23,6 +23,7 @@ typedef struct ScrubData {
 	bool ram;      /* is memory of the host again when it is over */
 	bool scrubbed; /* before a restart: only that is left to do */
 	bool turn;     /* it is this one's */
+	sd_event_source *stall; /* ends its turn where it gets no further */
 	/* --- read and written by the steps' run --- */
 	LeaseData look; /* host and proof: who holds the region */
 	int fd;
@@ -32,6 +33,7 @@ static void scrub_data_free(void *userdata)
 {
 	ScrubData *d = userdata;
 
+	sd_event_source_disable_unref(d->stall);
 	(void)media_run_free(d->run);
 	ledger_change_clear(&d->change);
 	pml_region_unref(d->look.host);
@@ -90,6 +92,50 @@ static bool shares_turns(const Job *job, const Job *other)
 		       pml_region_numa_node(((const ScrubData *)job->data)->look.host);
 }
 
+/* To who has waited the longest. */
+static void pass_turn(Job *job)
+{
+	ScrubData *d = job->data;
+	Job *next = NULL;
+
+	if (!d->turn || !takes_turns(job))
+		return;
+	d->turn = false;
+	d->stall = sd_event_source_disable_unref(d->stall);
+	for (Job *j = job->manager->jobs; j; j = j->next)
+		if (shares_turns(job, j) && j->waiting &&
+			pml_streq(j->kind->steps[j->step].name, "turn") &&
+			(!next || j->id < next->id))
+			next = j;
+	if (next)
+		job_resume(next);
+}
+
+/* Media that hang, hang one region. */
+static int on_stall(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	Job *job = userdata;
+
+	log_full(LOG_WARNING, &(LogFields){.region = job->region->id},
+		"The scrub of region %s gets no further; others of its NUMA node do not wait for it.",
+		region_label(job->region));
+	pass_turn(job);
+	return 0;
+}
+
+static void take_turn(Job *job)
+{
+	ScrubData *d = job->data;
+	int r;
+
+	d->turn = true;
+	r = sd_event_add_time_relative(job->manager->event, &d->stall, CLOCK_MONOTONIC,
+		job->manager->config.turn_timeout_usec, USEC_PER_SEC, on_stall, job);
+	if (r < 0)
+		log_warning("No timer for the turn of region %s: %s. Others may wait for it.",
+			region_label(job->region), strerror(-r));
+}
+
 static JobNext turn_prepare(Job *job)
 {
 	ScrubData *d = job->data;
@@ -100,7 +146,8 @@ static JobNext turn_prepare(Job *job)
 			job_set_progress(job, "waiting for another scrub", 0);
 			return JOB_WAIT;
 		}
-	d->turn = true;
+	if (!job->skip)
+		take_turn(job);
 	return JOB_NEXT;
 }
 
@@ -112,23 +159,6 @@ static JobNext turn_done(Job *job, int r)
 	if (!((ScrubData *)job->data)->turn)
 		job_set_next(job, "turn");
 	return JOB_NEXT;
-}
-
-/* To who has waited the longest. */
-static void pass_turn(Job *job)
-{
-	Job *next = NULL;
-
-	if (!((ScrubData *)job->data)->turn || !takes_turns(job))
-		return;
-	((ScrubData *)job->data)->turn = false;
-	for (Job *j = job->manager->jobs; j; j = j->next)
-		if (shares_turns(job, j) && j->waiting &&
-			pml_streq(j->kind->steps[j->step].name, "turn") &&
-			(!next || j->id < next->id))
-			next = j;
-	if (next)
-		job_resume(next);
 }
 
 /* --- owe: what becomes a device-dax meanwhile is to be memory of the host again --- */
@@ -328,9 +358,14 @@ static JobNext open_done(Job *job, int r)
 static void on_progress(void *userdata, bool verify, uint64_t done_bytes, uint64_t total_bytes)
 {
 	double part = total_bytes ? (double)done_bytes / (double)total_bytes : 0;
+	Job *job = userdata;
+	ScrubData *d = job->data;
 
-	job_set_progress(userdata, verify ? "reading back" : "overwriting",
-		verify ? 0.5 + part / 2 : part / 2);
+	if (d->stall)
+		(void)sd_event_source_set_time_relative(
+			d->stall, job->manager->config.turn_timeout_usec);
+	job_set_progress(
+		job, verify ? "reading back" : "overwriting", verify ? 0.5 + part / 2 : part / 2);
 }
 
 static void on_media_done(void *userdata, const MediaReport *report)

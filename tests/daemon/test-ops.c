@@ -461,25 +461,29 @@ static Region *other_region(const char *name)
 	return r;
 }
 
+/* Region I behind the world's own, with the same device. */
+static Region *region_beside(unsigned i)
+{
+	PmlExtent e = region()->extent;
+	Region *other;
+	char name[8];
+
+	(void)snprintf(name, sizeof(name), "dax%u.0", i);
+	e.start_bytes += i * e.size_bytes;
+	assert_int_equal(region_new(m, name, name, &e, &other), 0);
+	other->host = pml_region_ref(region()->host);
+	other->presence = PML_PRESENCE_ONLINE;
+	return other;
+}
+
 /* They go one by one, and each can be cancelled while it waits. */
 static void test_scrub_in_turn(void **state)
 {
-	PmlRegion *host = pml_region_ref(region()->host);
 	Job *first, *second, *third;
 	uint64_t ids[2];
-	PmlExtent e;
 
-	for (uint64_t i = 1; i < 3; i++) {
-		Region *other;
-		char name[8];
-
-		(void)snprintf(name, sizeof(name), "dax%d.0", (int)i);
-		e = region()->extent;
-		e.start_bytes += i * e.size_bytes;
-		assert_int_equal(region_new(m, name, name, &e, &other), 0);
-		other->host = pml_region_ref(host);
-		other->presence = PML_PRESENCE_ONLINE;
-	}
+	(void)region_beside(1);
+	(void)region_beside(2);
 	adopt("carol");
 	assert_int_equal(setenv("WORLD_MEDIA", "wait", 1), 0);
 	assert_int_equal(op_scrub_start(m, region(), "carol", 0, &first, &err), 0);
@@ -499,7 +503,30 @@ static void test_scrub_in_turn(void **state)
 	assert_int_equal(job_cancel(first), 0);
 	assert_string_equal(finish(ids[1]).result, "done");
 	assert_int_equal(other_region("dax2.0")->record.content, PML_CONTENT_BLANK);
-	pml_region_unref(host);
+}
+
+/* One that gets no further keeps nobody. */
+static void test_scrub_stalls(void **state)
+{
+	Job *first, *second;
+	uint64_t id;
+
+	Region *other = region_beside(1);
+	adopt("carol");
+	assert_int_equal(setenv("WORLD_MEDIA", "wait", 1), 0);
+	m->config.turn_timeout_usec = 300 * USEC_PER_MSEC;
+	assert_int_equal(op_scrub_start(m, region(), "carol", 0, &first, &err), 0);
+	assert_int_equal(op_scrub_start(m, other, "", 0, &second, &err), 0);
+	id = second->id;
+	UNTIL(first->progress > 0.1);
+	assert_true(second->waiting);
+	assert_int_equal(unsetenv("WORLD_MEDIA"), 0);
+	assert_string_equal(finish(id).result, "done");
+	assert_int_equal(other->record.content, PML_CONTENT_BLANK);
+	assert_string_equal(first->phase, "overwriting");
+	id = first->id;
+	assert_int_equal(job_cancel(first), 0);
+	assert_string_equal(finish(id).result, "cancelled");
 }
 
 /* Of another's device, that was opened and closed again while this one was proved; and one that
@@ -740,6 +767,7 @@ int main(int argc, char **argv)
 		T(test_domain_ends),
 		T(test_on_end_scrub),
 		T(test_scrub_in_turn),
+		T(test_scrub_stalls),
 		T(test_scrub_among_others),
 		T(test_scrub_ends_badly),
 		T(test_unleased),
