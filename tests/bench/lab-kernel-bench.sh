@@ -12,7 +12,7 @@ systemctl stop pmemleased.service 2>/dev/null
 # What a page that goes offline says would be most of what it takes.
 dmesg -n 1
 
-# What a revocation, and an unbinding, consist of.
+# What a revocation, and an unbinding, consist of. The driver is loaded.
 trace_begin()
 {
 	local function
@@ -23,10 +23,21 @@ trace_begin()
 		echo "p:bench/${function}_in $function" >>"$tracing/kprobe_events"
 		echo "r:bench/${function}_out $function" >>"$tracing/kprobe_events"
 	done 2>/dev/null
-	# Also when the driver is not loaded yet.
-	echo p:bench/revoke_store_in device_dax:revoke_store >>"$tracing/kprobe_events"
-	echo r:bench/revoke_store_out device_dax:revoke_store >>"$tracing/kprobe_events"
+	# Not on each kernel.
+	{
+		echo p:bench/revoke_store_in device_dax:revoke_store >>"$tracing/kprobe_events"
+		echo r:bench/revoke_store_out device_dax:revoke_store >>"$tracing/kprobe_events"
+	} 2>/dev/null
+	echo >"$tracing/trace"
 	echo 1 >"$tracing/events/bench/enable"
+}
+
+# parts DEVICE: in rounds of their own, since each probe within an order takes time that a munmap's does not have
+parts()
+{
+	trace_begin || { echo "bench: no tracing here: the parts are not measured" >&2 && return; }
+	./revoke-bench "$1" "$runs" >/run/bench.traced || return
+	trace_end
 }
 
 # Their times, as measurements: those within the order to revoke are the revocation's.
@@ -50,7 +61,8 @@ trace_end()
 				delete begun[task, event]
 			}
 		}' "$tracing/trace"
-	echo >"$tracing/trace"
+	echo 0 >"$tracing/events/bench/enable"
+	echo >"$tracing/kprobe_events"
 }
 
 # bench REGION ALIGN SIZE
@@ -62,9 +74,8 @@ bench()
 	namespace=$(jq -er .dev <<<"$answer")
 	dax=$(jq -er '.daxregion.devices[0].chardev' <<<"$answer")
 	echo "bench: $dax, $3 in pages of $2, $runs rounds" >&2
-	echo >"$tracing/trace"
 	./revoke-bench "$dax" "$runs" >/run/bench.jsonl || exit 1
-	trace_end >>/run/bench.jsonl
+	parts "$dax" >>/run/bench.jsonl || exit 1
 	jq -sc --arg kernel "$(uname -r)" --arg align "$2" \
 		--argjson size "$(cat "/sys/bus/dax/devices/$dax/size")" \
 		--argjson pages "$(($(cat "/sys/bus/dax/devices/$dax/size") / $(cat "/sys/bus/dax/devices/$dax/align")))" '
@@ -91,7 +102,6 @@ bench()
 	ndctl destroy-namespace -f "$namespace" >/dev/null || exit 1
 }
 
-trace_begin || echo "bench: no tracing here: the parts are not measured" >&2
 [ "${2:-small}" != small ] || bench region0 2M 1G
 [ "${2:-small}" != small ] || bench region0 4K 1G
 [ "${2:-big}" != big ] || bench region1 2M 64G

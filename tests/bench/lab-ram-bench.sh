@@ -20,7 +20,12 @@ say()
 
 die()
 {
-	echo "bench: $*" >&2
+	{
+		echo "bench: $*"
+		virsh domstate --reason g1
+		guest log g1 | tail -n 40
+		tail -n 10 /var/log/libvirt/qemu/g1.log
+	} >&2
 	exit 1
 }
 

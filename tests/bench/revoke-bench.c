@@ -308,7 +308,11 @@ int main(int argc, char **argv)
 
 		revokes = revoke_round(size_bytes, align_bytes);
 	}
-	if (revokes)
+	if (revokes) {
 		offline_timed(size_bytes, align_bytes, rounds);
+		/* What is broken is so until then. */
+		driver("unbind");
+		driver("bind");
+	}
 	return 0;
 }
