@@ -54,8 +54,8 @@ static bool record_is_news(const PmlLeaseRecord *a, const PmlLeaseRecord *b)
 {
 	return a->state != b->state || a->on_end != b->on_end || a->after_fence != b->after_fence ||
 	       a->drain != b->drain || a->on_refusal != b->on_refusal ||
-	       a->grace_usec != b->grace_usec || a->restore != b->restore ||
-	       a->dax_devno != b->dax_devno || a->plugged_bytes != b->plugged_bytes ||
+	       a->grace_usec != b->grace_usec || a->restore != b->restore || a->devno != b->devno ||
+	       a->dev_block != b->dev_block || a->plugged_bytes != b->plugged_bytes ||
 	       a->keep_offline != b->keep_offline || a->frozen != b->frozen ||
 	       a->deadline_usec != b->deadline_usec || a->since_usec != b->since_usec ||
 	       a->vmm_pid != b->vmm_pid || a->vmm_start != b->vmm_start || a->proof != b->proof ||

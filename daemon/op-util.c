@@ -54,11 +54,13 @@ void op_lease_stamp(const Region *region, PmlLeaseRecord *rec)
 
 	/* The machine has the device that it was lent, whatever is there by now. */
 	if (strcmp(rec->boot_id, m->boot_id) != 0) {
-		rec->dax_devno = 0;
+		rec->devno = 0;
 		(void)PML_STRCPY(rec->boot_id, m->boot_id);
 	}
-	if (rec->dax_devno == 0 && host && pml_region_kind(host) == PML_KIND_DEVDAX)
-		rec->dax_devno = pml_region_devno(host);
+	if (rec->devno == 0 && host && pml_region_kind(host) != PML_KIND_SYSRAM) {
+		rec->devno = pml_region_devno(host);
+		rec->dev_block = pml_region_kind(host) == PML_KIND_BDEV;
+	}
 }
 
 static void on_scanned(void *data, int r)

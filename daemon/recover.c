@@ -59,9 +59,9 @@ static int recall_device(Region *region, const PmlLeaseRecord *rec)
 	PmlRegionInfo info = {
 		.name = rec->region_name,
 		.uuid = rec->region, /* its id, whatever that was made of */
-		.kind = PML_KIND_DEVDAX,
+		.kind = rec->dev_block ? PML_KIND_BDEV : PML_KIND_DEVDAX,
 		.binding = PML_BINDING_NONE,
-		.devno = rec->dax_devno,
+		.devno = rec->devno,
 		.size_bytes = rec->extent.size_bytes,
 		.align_bytes = largest_align(rec->extent.size_bytes),
 		.phys_start = UINT64_MAX,
@@ -71,8 +71,7 @@ static int recall_device(Region *region, const PmlLeaseRecord *rec)
 		.extent = rec->extent,
 	};
 
-	if (region->last || rec->dax_devno == 0 ||
-		!pml_streq(rec->boot_id, region->manager->boot_id))
+	if (region->last || rec->devno == 0 || !pml_streq(rec->boot_id, region->manager->boot_id))
 		return 0;
 	return pml_region_new(&info, &region->last);
 }

@@ -87,8 +87,9 @@ static int write_lease(PmlLedger *l, LedgerSql which, const PmlLeaseRecord *rec,
 	rc = bind_text(stmt, rc, 25, pml_on_refusal_to_string(rec->on_refusal));
 	rc = bind_int(stmt, rc, 26, (int64_t)rec->grace_usec);
 	rc = bind_int(stmt, rc, 27, rec->restore);
-	rc = bind_int(stmt, rc, 28, major(rec->dax_devno));
-	rc = bind_int(stmt, rc, 29, minor(rec->dax_devno));
+	rc = bind_int(stmt, rc, 28, major(rec->devno));
+	rc = bind_int(stmt, rc, 29, minor(rec->devno));
+	rc = bind_int(stmt, rc, 33, rec->dev_block);
 	if (insert) {
 		rc = bind_text(stmt, rc, 2, rec->region);
 		rc = bind_text(stmt, rc, 4, rec->extent.medium);

@@ -13,7 +13,7 @@
 #include "util.h"
 
 #define LEDGER_APPLICATION_ID 0x706d6c31 /* "pml1" */
-#define LEDGER_VERSION	      7
+#define LEDGER_VERSION	      8
 
 /* One step of the schema: from `from` to `from + 1`, inside the upgrade's transaction. Returns an
  * SQLite code. */
@@ -31,11 +31,12 @@ typedef struct LedgerHooks {
 	size_t n_upgrades;
 } LedgerHooks;
 
-#define LEDGER_LEASE_COLUMNS                                                                       \
-	"id, region, region_name, medium, start, size, domain, domain_name, alias, owner, state, " \
-	"on_end, after_fence, keep_offline, frozen, deadline_usec, boot_id, since_usec, "          \
-	"creator_uid, vmm_pid, vmm_start, vmm_cgroup, proof, proof_spent, keep_running, "          \
-	"drain, on_refusal, grace_usec, restore, dax_major, dax_minor, virtio_mem, lent, plugged"
+#define LEDGER_LEASE_COLUMNS                                                                        \
+	"id, region, region_name, medium, start, size, domain, domain_name, alias, owner, state, "  \
+	"on_end, after_fence, keep_offline, frozen, deadline_usec, boot_id, since_usec, "           \
+	"creator_uid, vmm_pid, vmm_start, vmm_cgroup, proof, proof_spent, keep_running, "           \
+	"drain, on_refusal, grace_usec, restore, dev_major, dev_minor, virtio_mem, lent, plugged, " \
+	"dev_block"
 
 #define LEDGER_EXTENT_COLUMNS "medium, start, size, content, owner, use, reason, ram"
 

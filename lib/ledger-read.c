@@ -63,11 +63,12 @@ int ledger_read_lease(sqlite3_stmt *stmt, LeaseRow *ret)
 	rec->on_refusal = pml_on_refusal_from_string(column_word(stmt, 26));
 	rec->grace_usec = (uint64_t)sqlite3_column_int64(stmt, 27);
 	rec->restore = sqlite3_column_int(stmt, 28) != 0;
-	rec->dax_devno = makedev((unsigned int)sqlite3_column_int64(stmt, 29),
+	rec->devno = makedev((unsigned int)sqlite3_column_int64(stmt, 29),
 		(unsigned int)sqlite3_column_int64(stmt, 30));
 	rec->virtio_mem = sqlite3_column_int(stmt, 31) != 0;
 	rec->lent_bytes = (uint64_t)sqlite3_column_int64(stmt, 32);
 	rec->plugged_bytes = (uint64_t)sqlite3_column_int64(stmt, 33);
+	rec->dev_block = sqlite3_column_int(stmt, 34) != 0;
 	if ((int)rec->state < 0 || (int)rec->on_end < 0 || (int)rec->after_fence < 0 ||
 		(int)rec->drain < 0 || (int)rec->on_refusal < 0 || rec->id[0] == '\0' ||
 		!owner_valid(rec->owner))

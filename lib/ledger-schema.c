@@ -158,6 +158,17 @@ static int to_version_7(sqlite3 *db)
 		NULL, NULL, NULL);
 }
 
+/* Block devices that were lent have numbers, too. */
+static int to_version_8(sqlite3 *db)
+{
+	return sqlite3_exec(db,
+		"ALTER TABLE lease RENAME COLUMN dax_major TO dev_major;"
+		"ALTER TABLE lease RENAME COLUMN dax_minor TO dev_minor;"
+		"ALTER TABLE lease ADD COLUMN dev_block INTEGER NOT NULL DEFAULT 0"
+		" CHECK (dev_block IN (0, 1))",
+		NULL, NULL, NULL);
+}
+
 static const LedgerUpgrade upgrades[] = {
 	{1, to_version_2},
 	{2, to_version_3},
@@ -165,6 +176,7 @@ static const LedgerUpgrade upgrades[] = {
 	{4, to_version_5},
 	{5, to_version_6},
 	{6, to_version_7},
+	{7, to_version_8},
 };
 
 static const LedgerUpgrade *upgrade_from(int version, const LedgerHooks *hooks)
@@ -189,7 +201,7 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 	[LEDGER_SQL_LEASE_INSERT] =
 		"INSERT INTO lease (" LEDGER_LEASE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
 		" ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, NULL, 0, ?23,"
-		" ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)",
+		" ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)",
 	/* What a lease is (its region's bytes, its owner) and its proof are not written here. */
 	[LEDGER_SQL_LEASE_UPDATE] =
 		"UPDATE lease SET region_name = ?3, domain_name = ?8, alias = ?9, state = ?11,"
@@ -197,7 +209,7 @@ const char *const ledger_sql[_LEDGER_SQL_MAX] = {
 		" deadline_usec = ?16, boot_id = ?17, since_usec = ?18, vmm_pid = ?20,"
 		" vmm_start = ?21, vmm_cgroup = ?22, keep_running = ?23,"
 		" drain = ?24, on_refusal = ?25, grace_usec = ?26, restore = ?27,"
-		" dax_major = ?28, dax_minor = ?29 WHERE id = ?1",
+		" dev_major = ?28, dev_minor = ?29, dev_block = ?33 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SET_PROOF] = "UPDATE lease SET proof = ?2 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SET_PLUGGED] = "UPDATE lease SET plugged = ?2 WHERE id = ?1",
 	[LEDGER_SQL_LEASE_SPEND_PROOF] =

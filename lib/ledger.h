@@ -97,7 +97,8 @@ typedef struct PmlLeaseRecord {
 	uint64_t deadline_usec; /* CLOCK_BOOTTIME, or PML_DEADLINE_INFINITY; 0 = none is running;
 				   valid in boot_id only */
 	char boot_id[PML_ID_MAX];
-	dev_t dax_devno;      /* of the device-dax, in boot_id; 0: another kind, or unknown */
+	dev_t devno;	      /* of the device, in boot_id; 0: memory of the host, or unknown */
+	bool dev_block;	      /* devno is a block device's */
 	uint64_t since_usec;  /* CLOCK_REALTIME of the last transition */
 	uint32_t creator_uid; /* who asked for the lease: caps count by it */
 	pid_t vmm_pid;	      /* the QEMU process, 0 = unknown */

@@ -136,7 +136,7 @@ static _unused_ void change_lease(const PmlLeaseRecord *rec)
 	assert_int_equal(pml_txn_lease_update(txn, rec), 0);
 	assert_int_equal(manager_apply(m, txn, NULL, NULL), 0);
 	UNTIL(strcmp(region()->lease->record.boot_id, rec->boot_id) == 0 &&
-		region()->lease->record.dax_devno == rec->dax_devno);
+		region()->lease->record.devno == rec->devno);
 }
 
 /* As if the lease were of the boot before. */

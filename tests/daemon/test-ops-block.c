@@ -157,6 +157,23 @@ static void test_vanishes(void **state)
 	UNTIL(region()->record.use == PML_USE_FREE && !region()->lease);
 }
 
+/* The same while no daemon ran: the machine ends, and the proof does not wait for the device. */
+static void test_vanishes_while_away(void **state)
+{
+	lend_block();
+	assert_int_not_equal(region()->lease->record.devno, 0);
+	assert_true(region()->lease->record.dev_block);
+	stop();
+	world->missing = true;
+	start();
+	UNTIL(!machine_lives(0));
+	UNTIL(!region()->lease && !region()->job);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	world->missing = false;
+	rescan();
+	UNTIL(region()->record.use == PML_USE_FREE);
+}
+
 static void test_another_device(void **state)
 {
 	lend_block();
@@ -218,6 +235,7 @@ int main(int argc, char **argv)
 		TEST(test_grows),
 		TEST(test_shrinks),
 		TEST(test_vanishes),
+		TEST(test_vanishes_while_away),
 		TEST(test_another_device),
 		TEST(test_restart),
 		TEST(test_diagnosis),

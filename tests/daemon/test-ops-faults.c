@@ -186,8 +186,8 @@ static void test_device_lost_while_away(void **state)
 		if (!known) {
 			PmlLeaseRecord rec = region()->lease->record;
 
-			assert_int_not_equal(rec.dax_devno, 0);
-			rec.dax_devno = 0;
+			assert_int_not_equal(rec.devno, 0);
+			rec.devno = 0;
 			change_lease(&rec);
 		}
 		stop();

@@ -10,7 +10,7 @@
 #include "ledger-internal.h"
 
 #define MAX_ROWS    64
-#define MAX_COLUMNS 34
+#define MAX_COLUMNS 35
 
 static const struct {
 	char letter;
@@ -27,8 +27,9 @@ static const struct {
 		" coalesce(nullif(?31, ''), 0),"
 		" coalesce(nullif(?32, ''), 0),"
 		" coalesce(nullif(?33, ''), 0),"
-		" coalesce(nullif(?34, ''), 0))",
-		34},
+		" coalesce(nullif(?34, ''), 0),"
+		" coalesce(nullif(?35, ''), 0))",
+		35},
 	{'E', "INSERT INTO extent VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)", 7},
 	{'P', "INSERT INTO proof VALUES (NULL, ?1, nullif(?2, ''), ?3, ?4)", 4},
 	{'H', "INSERT INTO history VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", 7},

@@ -36,6 +36,11 @@ resize_first()
 		ioctl(F, 0x1269, $arg) or die $!;' "$@"
 }
 gone() { ! kill -0 "$1" 2>/dev/null; }
+fenced_and_over()
+{
+	pmemlease --json history "$1" -n 100 |
+		jq -e '[.history[] | select(.kind == "lease").to] | index("fenced") and index("released")' >/dev/null
+}
 
 fails "a block device that nobody named is no region" pmemlease status "$name"
 mkdir -p /etc/pmemlease/pmemleased.conf.d
@@ -170,7 +175,23 @@ pid=$(qemu_pid b1)
 fails "a partition that is lent cannot be deleted" partx -d --nr 1 "$pmem"
 fails "nor is the table read again" blockdev --rereadpt "$pmem"
 driver=$(readlink -f "/sys/block/${pmem##*/}/device/driver")
-basename "$(readlink -f "/sys/block/${pmem##*/}/device")" >"$driver/unbind"
+device=$(basename "$(readlink -f "/sys/block/${pmem##*/}/device")")
+echo "$device" >"$driver/unbind"
 succeeds "a device that leaves takes its machine with it" wait_for 15 gone "$pid"
+
+# --- it leaves while no daemon is there ---
+echo "$device" >"$driver/bind"
+succeeds "it is back, and free" wait_region 20 "$part" Use free
+wait_for 20 bare_start b1
+succeeds "lease it again" pmemlease lease "$part" b1 --allow-destroy
+pid=$(qemu_pid b1)
+lease=$(lease_get "$part" Id)
+systemctl stop pmemleased.service
+echo "$device" >"$driver/unbind"
+systemctl start pmemleased.service
+succeeds "the daemon ends its machine when it starts" wait_for 15 gone "$pid"
+succeeds "and needs no device to prove that it has" wait_for 15 fenced_and_over "$lease"
+echo "$device" >"$driver/bind"
+succeeds "free when it is back" wait_region 20 "$part" Use free
 journal_tail 30
 plan

@@ -266,8 +266,8 @@ static const char second_lease[] =
 	"INSERT INTO lease SELECT 'other', region, region_name, medium, start + 5, size,"
 	" domain, domain_name, alias, owner, state, on_end, after_fence, keep_offline,"
 	" frozen, deadline_usec, boot_id, since_usec, creator_uid, vmm_pid, vmm_start,"
-	" vmm_cgroup, NULL, 0, keep_running, drain, on_refusal, grace_usec, restore, dax_major,"
-	" dax_minor, virtio_mem, lent, plugged FROM lease";
+	" vmm_cgroup, NULL, 0, keep_running, drain, on_refusal, grace_usec, restore, dev_major,"
+	" dev_minor, virtio_mem, lent, plugged, dev_block FROM lease";
 
 /* Rows that no ledger writes: each is a refusal to start. */
 static void test_rows_that_make_no_sense(void **state)
@@ -280,7 +280,8 @@ static void test_rows_that_make_no_sense(void **state)
 		"UPDATE lease SET drain = 'perhaps'",
 		"UPDATE lease SET on_refusal = 'sulk'",
 		"UPDATE lease SET restore = 2",
-		"UPDATE lease SET dax_minor = -1",
+		"UPDATE lease SET dev_minor = -1",
+		"UPDATE lease SET dev_block = 2",
 		"UPDATE lease SET virtio_mem = 2",
 		"UPDATE lease SET plugged = -1",
 		"UPDATE lease SET owner = ''",

@@ -53,7 +53,8 @@ static void assert_lease_equal(const PmlLeaseRecord *a, const PmlLeaseRecord *b)
 	assert_int_equal(a->on_refusal, b->on_refusal);
 	assert_int_equal(a->grace_usec, b->grace_usec);
 	assert_int_equal(a->restore, b->restore);
-	assert_int_equal(a->dax_devno, b->dax_devno);
+	assert_int_equal(a->devno, b->devno);
+	assert_int_equal(a->dev_block, b->dev_block);
 	assert_int_equal(a->virtio_mem, b->virtio_mem);
 	assert_int_equal(a->lent_bytes, b->lent_bytes);
 	assert_int_equal(a->plugged_bytes, b->plugged_bytes);
@@ -93,7 +94,8 @@ static void test_lease_fields(void **state)
 	rec.on_refusal = PML_ON_REFUSAL_KEEP;
 	rec.grace_usec = PML_DEADLINE_INFINITY;
 	rec.restore = true;
-	rec.dax_devno = makedev(511, 1048575);
+	rec.devno = makedev(511, 1048575);
+	rec.dev_block = true;
 	rec.keep_offline = rec.frozen = true;
 	rec.deadline_usec = 5;
 	rec.vmm_pid = 1;
