@@ -118,14 +118,22 @@ static bool job_take(Job *job, JobNext next, bool in_done)
 	return true;
 }
 
+static size_t step_named(const JobKind *kind, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < kind->n_steps && strcmp(kind->steps[i].name, name) != 0; i++)
+		;
+	return i;
+}
+
 static bool job_advance(Job *job)
 {
 	const char *name = TAKE_PTR(job->next_step);
 
 	job->step++;
-	for (size_t i = 0; name && i < job->kind->n_steps; i++)
-		if (strcmp(job->kind->steps[i].name, name) == 0)
-			job->step = i;
+	if (name && step_named(job->kind, name) < job->kind->n_steps)
+		job->step = step_named(job->kind, name);
 	if (job->step < job->kind->n_steps)
 		return true;
 	job_end(job, true);
@@ -154,7 +162,7 @@ static int on_run(void *userdata)
 	Job *job = userdata;
 
 	/* Of the job only what does not change while it runs; the data is ours until then. */
-	return job_step(job)->run(job->data);
+	return job->run(job->data);
 }
 
 static void on_run_done(void *userdata, int r)
@@ -178,6 +186,7 @@ static bool job_run(Job *job)
 	if (step->where == EXEC_VIRT && job->lease && job->lease->record.domain[0])
 		key = job->lease->record.domain;
 	job->running = true;
+	job->run = step->run;
 	r = exec_submit(job->manager->exec, step->where, key, on_run, on_run_done, job);
 	if (r == 0)
 		return false;
@@ -231,6 +240,14 @@ static int jobs_within_cap(const Manager *m, uint32_t uid)
 	return n >= m->config.max_jobs ? -EDQUOT : 0;
 }
 
+static int job_path_new(Job *job)
+{
+	if (asprintf(&job->path, PML_PATH_JOB "/%" PRIu64, job->id) >= 0)
+		return 0;
+	job->path = NULL;
+	return -ENOMEM;
+}
+
 int job_start(Manager *m, const JobKind *kind, Region *region, Lease *lease, uint32_t uid,
 	void *data, Job **ret)
 {
@@ -254,11 +271,8 @@ int job_start(Manager *m, const JobKind *kind, Region *region, Lease *lease, uin
 	if (r >= 0)
 		r = sd_event_source_set_enabled(job->defer, SD_EVENT_ONESHOT);
 	job->id = ++m->next_job_id;
-	if (r >= 0 && !kind->internal &&
-		asprintf(&job->path, PML_PATH_JOB "/%" PRIu64, job->id) < 0) {
-		job->path = NULL;
-		r = -ENOMEM;
-	}
+	if (r >= 0 && !kind->internal)
+		r = job_path_new(job);
 	if (r < 0) {
 		job_free(job);
 		return r;
@@ -273,6 +287,24 @@ int job_start(Manager *m, const JobKind *kind, Region *region, Lease *lease, uin
 		region_changed(region);
 	if (ret)
 		*ret = job;
+	return 0;
+}
+
+int job_promote(Job *job, const JobKind *kind, uint32_t uid)
+{
+	size_t step = step_named(kind, job_step(job)->name);
+	int r = step < kind->n_steps ? jobs_within_cap(job->manager, uid) : -EINVAL;
+
+	if (r == 0)
+		r = job_path_new(job);
+	if (r < 0)
+		return r;
+	job->kind = kind;
+	job->step = step;
+	job->uid = uid;
+	job_bus_new(job);
+	if (job->region)
+		region_changed(job->region);
 	return 0;
 }
 

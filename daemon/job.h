@@ -66,7 +66,8 @@ struct Job {
 	Region *region; /* busy with this job; at most one job a region */
 	Lease *lease;	/* or NULL */
 	size_t step;
-	bool running; /* an executor has data now */
+	bool running;		/* an executor has data now, and … */
+	int (*run)(void *data); /* … is in this */
 	bool waiting;
 	bool skip;
 	bool cancelled;
@@ -101,6 +102,11 @@ extern const JobKind *const job_kinds[];
  */
 int job_start(Manager *m, const JobKind *kind, Region *region, Lease *lease, uint32_t uid,
 	void *data, Job **ret);
+/*
+ * A job of the daemon's own becomes one that uid has asked for, and goes on where it is: kind has
+ * all of its steps, by their names. 0; -EDQUOT as of job_start(), -ENOMEM.
+ */
+int job_promote(Job *job, const JobKind *kind, uint32_t uid);
 /* A job that waits goes on from the event loop: runs the step's run, or its done(job, 0) where it
  * has none. Else: nothing. */
 void job_resume(Job *job);

@@ -34,8 +34,27 @@ static int refuse(const Region *region, OpError *err)
 		region_label(region));
 }
 
+/*
+ * The daemon is about to do the most of it by itself, or somebody has asked before: that job is
+ * his, too. One that is kept offline is bound behind the step `recall`, which no job of the
+ * daemon's own gets beyond of such a region.
+ */
+static int join(Job *job, uint32_t uid)
+{
+	SettleData *d = job->data;
+	int r;
+
+	if (job->kind == &op_readmit_kind)
+		return 0;
+	r = job_promote(job, &op_readmit_kind, uid);
+	if (r == 0)
+		d->readmit = d->joined = true;
+	return r;
+}
+
 int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, OpError *err)
 {
+	Job *running = region->job;
 	SettleData *d;
 	int r;
 
@@ -43,10 +62,10 @@ int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, Op
 		return op_error(err, PML_ERROR_NO_SUCH_REGION,
 			"Region %s is missing. Put its memory back, then readmit it.",
 			region_label(region));
-	if (region->job)
+	if (running && running->kind != &op_settle_kind && running->kind != &op_readmit_kind)
 		return op_error(err, PML_ERROR_BUSY,
 			"Region %s is busy with job %" PRIu64 " (%s). Wait for it.",
-			region_label(region), region->job->id, region->job->kind->name);
+			region_label(region), running->id, running->kind->name);
 	r = refuse(region, err);
 	if (r != 0)
 		return r;
@@ -54,10 +73,16 @@ int op_readmit_start(Manager *m, Region *region, uint32_t uid, Job **ret_job, Op
 		return op_error(err, PML_ERROR_BUSY,
 			"Some bytes of region %s are lent under another region's name; see `pmemlease leases`.",
 			region_label(region));
-	d = settle_data_new(m, region, true);
-	if (!d)
-		return -ENOMEM;
-	r = job_start(m, &op_readmit_kind, region, region->lease, uid, d, ret_job);
+	if (running) {
+		r = join(running, uid);
+		if (r == 0)
+			*ret_job = running;
+	} else {
+		d = settle_data_new(m, region, true);
+		if (!d)
+			return -ENOMEM;
+		r = job_start(m, &op_readmit_kind, region, region->lease, uid, d, ret_job);
+	}
 	if (r == -EDQUOT)
 		return op_error(
 			err, PML_ERROR_LIMIT, "Too many jobs are running. Wait for one to end.");
@@ -120,8 +145,8 @@ static int readmit_cancel(Job *job)
 
 const JobKind op_readmit_kind = {
 	.name = "readmit",
-	.steps = settle_steps,
-	.n_steps = SETTLE_N_STEPS,
+	.steps = readmit_steps,
+	.n_steps = READMIT_N_STEPS,
 	.data_free = settle_data_free,
 	.cancel = readmit_cancel,
 	.finished = settle_finished,

@@ -263,8 +263,12 @@ static JobNext held(Job *job)
 
 static bool cancelled(Job *job)
 {
+	SettleData *d = job->data;
+
 	if (!job->cancelled)
 		return false;
+	/* What the daemon began by itself was not his to end. */
+	d->again = d->again || d->joined;
 	job_set_error(job, PML_ERROR_CANCELLED,
 		"Region %s was not readmitted; nothing was changed.", region_label(job->region));
 	return true;
@@ -692,53 +696,33 @@ void settle_finished(Job *job, bool success)
 	}
 }
 
-const JobStep settle_steps[SETTLE_N_STEPS] = {
-	{.name = "recall",
-		.prepare = recall_prepare,
-		.where = EXEC_LEDGER,
-		.run = recall_run,
-		.done = recall_done,
-		.optional_skip = true},
-	{.name = "prove",
-		.prepare = prove_prepare,
-		.where = EXEC_WORK,
-		.run = prove_run,
-		.done = prove_done},
-	{.name = "proved",
-		.prepare = proved_prepare,
-		.where = EXEC_LEDGER,
-		.run = change_run,
-		.done = proved_done,
-		.optional_skip = true},
-	{.name = "gate",
-		.prepare = gate_prepare,
-		.where = EXEC_VIRT,
-		.run = gate_run,
-		.done = gate_done,
-		.optional_skip = true},
-	{.name = "cleared",
-		.prepare = cleared_prepare,
-		.where = EXEC_LEDGER,
-		.run = change_run,
-		.done = cleared_done,
-		.optional_skip = true},
-	{.name = "bind",
-		.prepare = bind_prepare,
-		.where = EXEC_WORK,
-		.run = bind_run,
-		.done = bind_done},
-	{.name = "free",
-		.prepare = free_prepare,
-		.where = EXEC_LEDGER,
-		.run = change_run,
-		.done = cleared_done,
-		.optional_skip = true},
+#define STEP(step, executor, runs, ends, may_skip)                                                 \
+	{                                                                                          \
+		.name = #step, .prepare = step##_prepare, .where = (executor), .run = (runs),      \
+		.done = (ends), .optional_skip = (may_skip)                                        \
+	}
+/* Those up to the end of the lease, and those behind it. */
+#define STEPS_CLEAR                                                                                \
+	STEP(prove, EXEC_WORK, prove_run, prove_done, false),                                      \
+		STEP(proved, EXEC_LEDGER, change_run, proved_done, true),                          \
+		STEP(gate, EXEC_VIRT, gate_run, gate_done, true),                                  \
+		STEP(cleared, EXEC_LEDGER, change_run, cleared_done, true)
+#define STEPS_BIND                                                                                 \
+	STEP(bind, EXEC_WORK, bind_run, bind_done, false),                                         \
+		STEP(free, EXEC_LEDGER, change_run, cleared_done, true)
+
+const JobStep readmit_steps[READMIT_N_STEPS] = {
+	STEPS_CLEAR,
+	STEP(recall, EXEC_LEDGER, recall_run, recall_done, true),
+	STEPS_BIND,
 };
+
+static const JobStep settle_steps[] = {STEPS_CLEAR, STEPS_BIND};
 
 const JobKind op_settle_kind = {
 	.name = "settle",
-	.steps = settle_steps + 1,
-	.n_steps = SETTLE_N_STEPS - 1,
+	.steps = settle_steps,
+	.n_steps = ELEMENTSOF(settle_steps),
 	.data_free = settle_data_free,
 	.finished = settle_finished,
 	.internal = true,

@@ -12,6 +12,7 @@ typedef struct SettleData {
 
 	/* --- main thread --- */
 	bool readmit; /* on request, also what is kept offline */
+	bool joined;  /* ... that came when it was being done by itself */
 	bool another; /* its place in the host has had another namespace */
 	bool again;   /* a holder has ended since this began */
 
@@ -39,10 +40,10 @@ SettleData *settle_data_new(Manager *m, Region *region, bool readmit);
 void settle_data_free(void *data);
 void settle_finished(Job *job, bool success);
 
-/* The first step, which readmit alone has; op-readmit.c. */
+/* The step which readmit alone has; op-readmit.c. */
 JobNext recall_prepare(Job *job);
 int recall_run(void *data);
 JobNext recall_done(Job *job, int r);
 
-#define SETTLE_N_STEPS 7
-extern const JobStep settle_steps[SETTLE_N_STEPS];
+#define READMIT_N_STEPS 7
+extern const JobStep readmit_steps[READMIT_N_STEPS];

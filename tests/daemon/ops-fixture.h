@@ -12,9 +12,11 @@
 #include <cmocka.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "behind.h"
+#include "bus.h"
 #include "change.h"
 #include "log.h"
 #include "ops-internal.h"
@@ -209,6 +211,30 @@ static _unused_ int ops_main(int argc, char **argv, const struct CMUnitTest *tes
 	failed = _cmocka_run_group_tests(basename(argv[0]), tests, n, NULL, NULL);
 	world_end();
 	return failed;
+}
+
+/* A handler as the bus calls it, with nobody at the other end: what it returns. */
+static _unused_ int handle(
+	BusHandler handler, const char *path, sd_bus_error *error, const char *types, ...)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+	_cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
+	int fds[2], result;
+	va_list ap;
+
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(sd_bus_new(&bus), 0);
+	assert_true(sd_bus_set_fd(bus, fds[0], fds[0]) >= 0 && sd_bus_start(bus) >= 0);
+	assert_true(sd_bus_message_new_method_call(
+			    bus, &message, NULL, path, "org.example.Test", "Test") >= 0);
+	va_start(ap, types);
+	assert_true(sd_bus_message_appendv(message, types, ap) >= 0);
+	va_end(ap);
+	assert_true(sd_bus_message_seal(message, 1, 0) >= 0);
+	result = handler(m, message, 0, error);
+	close(fds[1]);
+	return result;
 }
 
 /* libvirt tells of the lease's memory. */

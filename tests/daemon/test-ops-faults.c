@@ -4,10 +4,8 @@
  * write, in a thread. */
 
 #include <sched.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "bus.h"
 #include "ops-fixture.h"
 
 /* What happened while nobody listened is found at the start: a dead mapping looks like a live one.
@@ -230,26 +228,6 @@ static void test_other_bounds(void **state)
 	(void)region_free(other);
 }
 
-/* As the bus calls it: 0, or the error's name is written. */
-static int lift(const Region *r, sd_bus_error *error)
-{
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-	_cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
-	int fds[2], result;
-
-	assert_int_equal(
-		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
-	assert_int_equal(sd_bus_new(&bus), 0);
-	assert_true(sd_bus_set_fd(bus, fds[0], fds[0]) >= 0 && sd_bus_start(bus) >= 0);
-	assert_true(sd_bus_message_new_method_call(
-			    bus, &message, NULL, r->path, "org.example.Test", "Test") >= 0);
-	assert_true(sd_bus_message_append(message, "s", "known") >= 0);
-	assert_true(sd_bus_message_seal(message, 1, 0) >= 0);
-	result = region_bus_lift_quarantine(m, message, 0, error);
-	close(fds[1]);
-	return result;
-}
-
 /* Nor is the word of an operator taken for them under another name, as long as a lease is stuck. */
 static void test_lift_under_another_name(void **state)
 {
@@ -266,7 +244,7 @@ static void test_lift_under_another_name(void **state)
 	half.size_bytes /= 2;
 	assert_int_equal(region_new(m, "other", "dax9.0", &half, &other), 0);
 	assert_int_equal(other->record.use, PML_USE_QUARANTINED);
-	assert_true(lift(other, &error) < 0);
+	assert_true(handle(region_bus_lift_quarantine, other->path, &error, "s", "known") < 0);
 	assert_string_equal(error.name, PML_ERROR_BUSY);
 	/* says under which it is */
 	assert_non_null(strstr(error.message, region_label(region())));
@@ -274,7 +252,7 @@ static void test_lift_under_another_name(void **state)
 	(void)region_free(other);
 	/* there it ends both */
 	UNTIL(!region()->job);
-	assert_true(lift(region(), &error) >= 0);
+	assert_true(handle(region_bus_lift_quarantine, region()->path, &error, "s", "known") >= 0);
 	UNTIL(!region()->lease && !region()->job);
 	assert_int_equal(region()->record.use, PML_USE_FREE);
 }
@@ -408,6 +386,76 @@ static void test_scrub_goes_on(void **state)
 		!m->jobs);
 }
 
+/* The daemon is looking for itself whether the region can be had again. */
+static void until_settling(void)
+{
+	world->hang_proof = true;
+	world->in_proof = false;
+	assert_int_equal(op_settle_kick(region()), 0);
+	UNTIL(region()->job && world->in_proof);
+	assert_ptr_equal(region()->job->kind, &op_settle_kind);
+	assert_null(region()->job->path);
+}
+
+/* Who asks for it then need not ask again. */
+static void test_readmit_joins_settle(void **state)
+{
+	Job *first;
+	WorldEnd e;
+
+	scrub("");
+	lend("a");
+	assert_int_equal(try_evict(0, true), 0);
+	assert_string_equal(finish(job->id).result, "done");
+	UNTIL(!region()->job);
+
+	/* Its old machine lives: named to him who asked. */
+	until_settling();
+	assert_int_equal(op_readmit_start(m, region(), 7, &job, &err), 0);
+	assert_ptr_equal(job, region()->job);
+	assert_string_equal(job->kind->name, "readmit");
+	assert_non_null(job->path);
+	assert_int_equal(job->uid, 7);
+	first = job;
+	assert_int_equal(op_readmit_start(m, region(), 8, &job, &err), 0);
+	assert_ptr_equal(job, first);
+	world->hang_proof = false;
+	e = finish(job->id);
+	assert_string_equal(e.kind, "readmit");
+	assert_string_equal(e.error, PML_ERROR_HELD);
+	assert_false(world->bound);
+
+	/* What the daemon does by itself is done also where he thinks better of it. */
+	until_settling();
+	assert_int_equal(op_readmit_start(m, region(), 0, &job, &err), 0);
+	assert_int_equal(job_cancel(job), 0);
+	world_domain_stop(0);
+	world->hang_proof = false;
+	assert_string_equal(finish(job->id).result, "cancelled");
+	UNTIL(!region()->lease && !region()->job);
+	assert_int_equal(region()->record.use, PML_USE_EVICTED);
+	assert_false(world->bound);
+}
+
+static void test_readmit_joined_binds(void **state)
+{
+	scrub("");
+	lend("a");
+	assert_int_equal(try_evict(0, true), 0);
+	assert_string_equal(finish(job->id).result, "done");
+	UNTIL(!region()->job);
+	world->hang_proof = true;
+	world->in_proof = false;
+	world_domain_stop(0);
+	UNTIL(region()->job && world->in_proof);
+	assert_int_equal(op_readmit_start(m, region(), 0, &job, &err), 0);
+	world->hang_proof = false;
+	assert_string_equal(finish(job->id).result, "done");
+	assert_null(region()->lease);
+	assert_int_equal(region()->record.use, PML_USE_FREE);
+	assert_true(world->bound);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -426,6 +474,8 @@ int main(int argc, char **argv)
 		T(test_sentences_are_text),
 		T(test_scrub_of_many),
 		T(test_scrub_goes_on),
+		T(test_readmit_joins_settle),
+		T(test_readmit_joined_binds),
 	};
 
 	return ops_main(argc, argv, tests, ELEMENTSOF(tests));

@@ -210,6 +210,14 @@ static void test_place_stays(void **state)
 	turn(30);
 	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
 	assert_false(world->kmem);
+	/* Also while the daemon is looking for itself. */
+	world->hang_proof = true;
+	UNTIL(region()->job || op_settle_kick(region()) < 0);
+	assert_int_equal(op_readmit_start(m, region(), 0, &job, &err), 0);
+	world->hang_proof = false;
+	e = finish(job->id);
+	assert_string_equal(e.error, PML_ERROR_HELD);
+	assert_non_null(strstr(e.message, "keeps an empty virtio-mem"));
 	restart();
 	turn(30);
 	assert_int_equal(region()->lease->record.state, PML_LEASE_FENCED);
