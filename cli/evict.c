@@ -127,8 +127,32 @@ ExitCode verb_evict(sd_bus *bus, const Options *o, char *const *args)
 	return follow(bus, o, watch, m, "Evicted", &t);
 }
 
-static ExitCode lease_taken_back(
-	sd_bus *bus, const Options *o, const char *name, const char *method, const char *verb)
+/* A daemon that is older than the options is asked as ever, where there are none. */
+static int release_message(sd_bus *bus, const Options *o, const char *object, sd_bus_message **ret)
+{
+	bool with = o->drain || o->on_refusal;
+	int r = sd_bus_message_new_method_call(bus, ret, PML_BUS_NAME, object, PML_IF_LEASE,
+		with ? "ReleaseWithOptions" : "Release");
+
+	if (r >= 0)
+		r = sd_bus_message_append(*ret, "t", o->deadline_usec);
+	if (r < 0 || !with)
+		return r;
+	r = sd_bus_message_open_container(*ret, 'a', "{sv}");
+	if (r >= 0)
+		r = append_evict_options(*ret, o);
+	return r < 0 ? r : sd_bus_message_close_container(*ret);
+}
+
+static int revoke_message(sd_bus *bus, const Options *o, const char *object, sd_bus_message **ret)
+{
+	return sd_bus_message_new_method_call(
+		bus, ret, PML_BUS_NAME, object, PML_IF_LEASE, "Revoke");
+}
+
+static ExitCode lease_taken_back(sd_bus *bus, const Options *o, const char *name,
+	int (*message)(sd_bus *bus, const Options *o, const char *object, sd_bus_message **ret),
+	const char *verb)
 {
 	_cleanup_(take_back_clear) TakeBack t = {};
 	_cleanup_message_ sd_bus_message *m = NULL;
@@ -143,10 +167,7 @@ static ExitCode lease_taken_back(
 		return code;
 	r = job_watch_new(bus, o, &watch);
 	if (r >= 0)
-		r = sd_bus_message_new_method_call(
-			bus, &m, PML_BUS_NAME, lease.object, PML_IF_LEASE, method);
-	if (r >= 0 && strcmp(method, "Release") == 0)
-		r = sd_bus_message_append(m, "t", o->deadline_usec);
+		r = message(bus, o, lease.object, &m);
 	if (r < 0)
 		return report_errno(o, r, "Cannot ask the daemon");
 	return follow(bus, o, watch, m, verb, &t);
@@ -154,10 +175,10 @@ static ExitCode lease_taken_back(
 
 ExitCode verb_release(sd_bus *bus, const Options *o, char *const *args)
 {
-	return lease_taken_back(bus, o, args[0], "Release", "Released");
+	return lease_taken_back(bus, o, args[0], release_message, "Released");
 }
 
 ExitCode verb_revoke(sd_bus *bus, const Options *o, char *const *args)
 {
-	return lease_taken_back(bus, o, args[0], "Revoke", "Revoked");
+	return lease_taken_back(bus, o, args[0], revoke_message, "Revoked");
 }

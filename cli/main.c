@@ -27,8 +27,8 @@ static const Verb verbs[] = {
 			OPT_RESTORE | OPT_MODEL | OPT_ALLOW_DESTROY | OPT_DRAIN | OPT_DEADLINE |
 			OPT_NO_WAIT,
 		verb_lease, "lend a region to a running domain"},
-	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_NO_WAIT | OPT_BYTES, verb_release,
-		"the tenant gives it back"},
+	{"release", "REGION|LEASE", 1, 1, OPT_DEADLINE | OPT_DRAIN | OPT_NO_WAIT | OPT_BYTES,
+		verb_release, "the tenant gives it back"},
 	{"device", "DEVICE", 1, 1, OPT_BYTES, verb_device,
 		"what lies on a DIMM, an interleave set or a node"},
 	{"evict", "REGION|--device=DEVICE", 0, 1,
@@ -161,9 +161,10 @@ static void help(void)
 	     "                           wants that\n"
 	     "  --deadline=SPAN          lease, evict, release: how long the guest has: 0, 500ms, 5s,\n"
 	     "                           2min, 1h, infinity (the configuration's, 30s)\n"
-	     "  --drain=ask|force|never  lease, evict: ask the guest to let go, force at once, or\n"
-	     "                           wait without asking (ask)\n"
-	     "  --on-refusal=force|keep  lease, evict: what becomes of a guest that says no (force)\n"
+	     "  --drain=ask|force|never  lease, evict, release: ask the guest to let go, force at once,\n"
+	     "                           or wait without asking (ask)\n"
+	     "  --on-refusal=force|keep  lease, evict, release: what becomes of a guest that says no\n"
+	     "                           (force)\n"
 	     "  --device=DEVICE          evict: everything on a DIMM (nmem0), an interleave set (region0)\n"
 	     "                           or a node (node1), kept offline, until it is safe to remove;\n"
 	     "                           readmit: what is in its place is laid out and lent as it was\n"

@@ -83,6 +83,8 @@ static const Entry entries[] = {
 		NULL},
 	{PML_IF_REGION, "GetProof", PML_ACTION_INSPECT, false, region_bus_get_proof, NULL},
 	{PML_IF_LEASE, "Release", PML_ACTION_RELEASE, false, lease_bus_release, NULL},
+	{PML_IF_LEASE, "ReleaseWithOptions", PML_ACTION_RELEASE, false,
+		lease_bus_release_with_options, NULL},
 	{PML_IF_LEASE, "Revoke", PML_ACTION_EVICT, false, lease_bus_revoke, NULL},
 	{PML_IF_LEASE, "SetPolicy", PML_ACTION_LEASE, false, lease_bus_set_policy, policy_actions},
 	{PML_IF_JOB, "Cancel", PML_ACTION_MANAGE, false, job_bus_cancel, job_actions},

@@ -70,7 +70,8 @@ typedef struct BusPolicy {
 	{                                                                                          \
 		"on-refusal", BUS_OPTION_STRING, &(p)->on_refusal                                  \
 	}
-/* What is not given stays as it is; on_end: NULL where it cannot be given. */
+/* What is not given stays as it is; on_end, after_fence: NULL where it
+ * cannot be given. */
 int bus_parse_policy(const BusPolicy *p, PmlOnEnd *on_end, PmlAfterFence *after_fence,
 	PmlDrain *drain, PmlOnRefusal *on_refusal, sd_bus_error *error);
 
@@ -155,6 +156,8 @@ int region_bus_verify(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_err
 int region_bus_lift_quarantine(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int region_bus_get_proof(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int lease_bus_release(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
+int lease_bus_release_with_options(
+	Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int lease_bus_revoke(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);
 int job_bus_cancel(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error);

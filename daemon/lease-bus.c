@@ -109,6 +109,9 @@ const sd_bus_vtable lease_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("t", deadline_usec), SD_BUS_RESULT("o", job),
 		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ReleaseWithOptions",
+		SD_BUS_ARGS("t", deadline_usec, "a{sv}", options), SD_BUS_RESULT("o", job),
+		bouncer_method, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Revoke", SD_BUS_NO_ARGS, SD_BUS_RESULT("o", job), bouncer_method,
 		SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("SetPolicy", SD_BUS_ARGS("a{sv}", policy), SD_BUS_NO_RESULT,
@@ -176,7 +179,7 @@ static Lease *find(Manager *m, sd_bus_message *call, sd_bus_error *error)
 }
 
 static int give_back(Manager *m, sd_bus_message *call, uint32_t uid, const char *kind,
-	uint64_t deadline_usec, sd_bus_error *error)
+	uint64_t deadline_usec, const DrainPolicy *how, sd_bus_error *error)
 {
 	Lease *l = find(m, call, error);
 	OpError err = {};
@@ -185,8 +188,8 @@ static int give_back(Manager *m, sd_bus_message *call, uint32_t uid, const char 
 
 	if (!l)
 		return -ENOENT;
-	r = op_evict_start(m, l->region, kind, deadline_usec, false, _PML_AFTER_FENCE_INVALID, uid,
-		&job, &err);
+	r = op_evict_start_with(m, l->region, kind, deadline_usec, false, _PML_AFTER_FENCE_INVALID,
+		how, uid, &job, &err);
 	if (r != 0)
 		return bus_op_error(error, r, &err);
 	return sd_bus_reply_method_return(call, "o", job->path);
@@ -197,12 +200,36 @@ int lease_bus_release(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_err
 	uint64_t deadline_usec;
 	int r = sd_bus_message_read(call, "t", &deadline_usec);
 
-	return r < 0 ? r : give_back(m, call, uid, "release", deadline_usec, error);
+	return r < 0 ? r
+		     : give_back(m, call, uid, "release", deadline_usec, &DRAIN_AS_LEASED, error);
+}
+
+/* What becomes of its machine by force is for the lease's policy to say, which wants the privilege
+ * `lease`. */
+int lease_bus_release_with_options(
+	Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
+{
+	DrainPolicy how = DRAIN_AS_LEASED;
+	BusPolicy given = {};
+	const BusOption options[] = {
+		{"drain", BUS_OPTION_STRING, &given.drain},
+		{"on-refusal", BUS_OPTION_STRING, &given.on_refusal},
+		{},
+	};
+	uint64_t deadline_usec;
+	int r;
+
+	r = sd_bus_message_read(call, "t", &deadline_usec);
+	if (r >= 0)
+		r = bus_read_options(call, options, error);
+	if (r >= 0)
+		r = bus_parse_policy(&given, NULL, NULL, &how.drain, &how.on_refusal, error);
+	return r < 0 ? r : give_back(m, call, uid, "release", deadline_usec, &how, error);
 }
 
 int lease_bus_revoke(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)
 {
-	return give_back(m, call, uid, "evict", 0, error);
+	return give_back(m, call, uid, "evict", 0, &DRAIN_AS_LEASED, error);
 }
 
 int lease_bus_set_policy(Manager *m, sd_bus_message *call, uint32_t uid, sd_bus_error *error)

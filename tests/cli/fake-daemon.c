@@ -187,6 +187,22 @@ static int on_release(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return fake_job(m, "done", "", "");
 }
 
+/* Tells in the job's message what it was given. */
+static int on_release_with(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	char text[128] = "given:";
+	const char *key, *value;
+	uint64_t deadline;
+	int r = sd_bus_message_read(m, "t", &deadline);
+
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "{sv}");
+	while (r >= 0 && (r = sd_bus_message_read(m, "{sv}", &key, "s", &value)) > 0)
+		(void)snprintf(
+			text + strlen(text), sizeof(text) - strlen(text), " %s=%s", key, value);
+	return r < 0 ? r : fake_job(m, "failed", PML_ERROR_GUEST_REFUSED, text);
+}
+
 static int on_scrub(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const char *owner;
@@ -487,6 +503,7 @@ static const sd_bus_vtable region_vtable[] = {
 static const sd_bus_vtable lease_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	METHOD("Release", "t", "o", on_release),
+	METHOD("ReleaseWithOptions", "ta{sv}", "o", on_release_with),
 	METHOD("Revoke", "", "o", on_release),
 	CONSTANT("Id", "s", lease_property),
 	CONSTANT("Region", "o", lease_property),

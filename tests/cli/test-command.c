@@ -194,7 +194,9 @@ static void test_usage(void **state)
 		{"evict", "dax0.0", "--drain=gently"},
 		{"evict", "dax0.0", "--on-refusal=sulk"},
 		{"evict", "dax0.0", "--deadline=infinite"},
-		{"release", "dax0.0", "--drain=force"},
+		{"release", "dax0.0", "--drain=gently"},
+		{"release", "dax0.0", "--after-fence=destroy"},
+		{"revoke", "dax0.0", "--drain=ask"},
 		{"scrub", "dax0.0"},
 		{"readmit"},
 		{"readmit", "dax0.0", "--device=nmem0"},
@@ -305,6 +307,17 @@ static void test_release_and_revoke(void **state)
 	/* the daemon's sentence says what to do: nothing is said twice */
 	assert_string_equal(
 		none.err, "pmemlease: No lease of dax1.0; pmemlease leases lists them.\n");
+}
+
+static void test_release_with_options(void **state)
+{
+	_cleanup_run_ Run both = RUN("release", "dax0.0", "--drain=never", "--on-refusal=keep");
+	_cleanup_run_ Run one = RUN("release", "lease-1", "--on-refusal=keep");
+
+	assert_int_equal(both.status, 4);
+	contains(both.err, "given: drain=never on-refusal=keep");
+	assert_int_equal(one.status, 4);
+	contains(one.err, "given: on-refusal=keep");
 }
 
 static void test_verify(void **state)
@@ -684,6 +697,7 @@ int main(void)
 		cmocka_unit_test_setup(test_evict_stuck_json, setup),
 		cmocka_unit_test_setup(test_evict_old_proof, setup),
 		cmocka_unit_test_setup(test_release_and_revoke, setup),
+		cmocka_unit_test_setup(test_release_with_options, setup),
 		cmocka_unit_test_setup(test_verify, setup),
 		cmocka_unit_test_setup(test_operator_verbs, setup),
 		cmocka_unit_test_setup(test_interrupt, setup),

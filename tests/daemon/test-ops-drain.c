@@ -424,10 +424,47 @@ static void test_block_is_destroyed_by_request(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_drain, teardown)
 
+static int release_with(const char *option, const char *value, sd_bus_error *error)
+{
+	sd_bus_error_free(error);
+	return handle(lease_bus_release_with_options, region()->lease->path, error, "ta{sv}",
+		LONG_USEC, 1, option, "s", value);
+}
+
+/* A tenant says how his guest is treated, for this once; not what becomes of its machine. */
+static void test_release_with_options(void **state)
+{
+	uint64_t begin = pml_now_usec(CLOCK_BOOTTIME);
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+
+	world->agent = WORLD_AGENT_REFUSES;
+	lend("a");
+	assert_true(release_with("after-fence", "destroy", &error) < 0);
+	assert_string_equal(error.name, PML_ERROR_INVALID);
+	assert_true(release_with("drain", "gently", &error) < 0);
+	assert_string_equal(error.name, PML_ERROR_INVALID);
+	assert_null(region()->job);
+
+	assert_true(release_with("on-refusal", "keep", &error) >= 0);
+	assert_string_equal(region()->job->kind->name, "release");
+	assert_string_equal(finish(region()->job->id).error, PML_ERROR_GUEST_REFUSED);
+	assert_int_equal(region()->lease->record.state, PML_LEASE_ACTIVE);
+	assert_int_equal(region()->lease->record.on_refusal, PML_ON_REFUSAL_FORCE);
+
+	world->asks = 0;
+	assert_true(release_with("drain", "force", &error) >= 0);
+	assert_string_equal(finish(region()->job->id).result, "done");
+	assert_int_equal(world->asks, 0);
+	assert_true(pml_now_usec(CLOCK_BOOTTIME) - begin < LONG_USEC / 4);
+	assert_false(world->bound);
+	sd_bus_error_free(&error);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_released),
+		TEST(test_release_with_options),
 		TEST(test_lied),
 		TEST(test_force_asks_nobody),
 		TEST(test_never_waits),
