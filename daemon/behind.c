@@ -9,6 +9,7 @@
  * later, and the name that it has now.
  */
 
+#include "askable.h"
 #include "behind.h"
 #include "block-watch.h"
 #include "log.h"
@@ -244,6 +245,9 @@ static int on_pace(sd_event_source *s, uint64_t usec, void *userdata)
 	if (r) {
 		(void)PML_STRCPY(m->behind->last, r->id);
 		r->look = true;
+		/* An agent that hung and does so no more says nothing. */
+		if (r->lease && r->lease->unasked)
+			askable_look(m, r->lease->record.domain);
 	}
 	/* Who only closes it is heard by nobody. */
 	LIST_FOREACH (r, &m->regions, regions)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "announce.h"
+#include "askable.h"
 #include "change.h"
 #include "ops-internal.h"
 #include "util.h"
@@ -37,6 +38,9 @@ static void change_finished(Job *job, bool success)
 		(void)sd_bus_reply_method_return(c->call, NULL);
 	else
 		(void)sd_bus_reply_method_errorf(c->call, job->error, "%s", job->message);
+	/* Its guest may be one to be asked by now. */
+	if (success && job->lease)
+		askable_look(job->manager, job->lease->record.domain);
 	/* A holder's end may have been heard meanwhile, and will not be heard again. */
 	settle_kick(job->region);
 }

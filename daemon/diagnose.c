@@ -3,6 +3,7 @@
 /* Manager.Diagnose(): what is known on the main thread is copied, the rest is looked at where it
  * may block. */
 
+#include "askable.h"
 #include "bus.h"
 #include "diagnose.h"
 #include "util.h"
@@ -77,6 +78,12 @@ static void add_lease(const Lease *lease, Findings *l)
 			"Lend device-dax to a machine that must outlive an eviction.",
 			"Region %s is lent to %s, and taking it back destroys that machine.",
 			region_label(lease->region), machine);
+	if (lease->unasked && askable_matters(lease))
+		finding_add(l, FINDING_WARN, "leases.agent",
+			"The guest wants qemu-guest-agent and pmemlease's guest package, its machine the agent's channel; "
+			"--drain=never says that it is not to be asked.",
+			"The guest of %s could not be asked for region %s, which would be taken by force: %s",
+			machine, region_label(lease->region), lease->unasked);
 	if (lease->pinned)
 		finding_add(l, FINDING_BAD, "leases.pinned",
 			"Take that device away from the machine, or have the tenant release the region.",

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "announce.h"
+#include "askable.h"
 #include "bus.h"
 #include "change.h"
 #include "deprived.h"
@@ -36,6 +37,19 @@ static int append_proof(sd_bus_message *reply, const Lease *l)
 	return sd_bus_message_append(reply, "s", number);
 }
 
+static int append_unasked(sd_bus_message *reply, const Lease *l)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (asprintf(&text,
+		    "The guest could not be asked to let go, so the region would be taken by force: %s",
+		    l->unasked) < 0) {
+		text = NULL;
+		return -ENOMEM;
+	}
+	return sd_bus_message_append(reply, "s", text);
+}
+
 static int append_warnings(sd_bus_message *reply, const Lease *l)
 {
 	int r = sd_bus_message_open_container(reply, 'a', "s");
@@ -58,6 +72,8 @@ static int append_warnings(sd_bus_message *reply, const Lease *l)
 	if (r >= 0 && l->panics)
 		r = sd_bus_message_append(reply, "s",
 			"The machine: " MACHINE_CHECK_PANICS " Mend: " MACHINE_CHECK_MEND);
+	if (r >= 0 && l->unasked && askable_matters(l))
+		r = append_unasked(reply, l);
 	if (r >= 0 && l->pinned)
 		r = sd_bus_message_append(reply, "s", l->pinned);
 	if (r >= 0 && l->region->lease == l && l->region->intruder)

@@ -57,6 +57,7 @@ Lease *lease_free(Lease *l)
 	closep(&l->claim_fd);
 	free(l->path);
 	free(l->pinned);
+	free(l->unasked);
 	free(l->unpersisted);
 	free(l);
 	return NULL;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "ask.h"
+#include "askable.h"
 #include "behind.h"
 #include "bus.h"
 #include "deprived.h"
@@ -448,6 +449,7 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		manager_libvirt_connected(m);
 		/* What happened meanwhile brings no events. */
 		behind_ask(m, "");
+		askable_look(m, "");
 		behind_kick(m);
 		ask_connected(m);
 		deprived_connected(m);
@@ -463,7 +465,11 @@ static void on_virt(void *userdata, const VirtEvent *ev)
 		deprived_event(m, ev);
 		/* What its networks have become is in no XML that the hook was given. */
 		behind_ask(m, ev->domain);
+		askable_look(m, ev->domain);
 		behind_kick(m);
+		break;
+	case VIRT_EV_AGENT:
+		askable_look(m, ev->domain);
 		break;
 	case VIRT_EV_DOMAIN_RESET:
 	case VIRT_EV_DOMAIN_RESUMED:

@@ -127,6 +127,7 @@ struct Lease {
 	bool marked;
 	PmlLeaseState mark;
 	char *unpersisted; /* why the next start of its machine will be without it; or NULL */
+	char *unasked;	   /* why its guest could not be asked for it now, with the mend; or NULL */
 	char *pinned;	   /* what pins its machine's memory by now, a sentence; or NULL */
 	bool start_over; /* libvirt has said that the machine's process is gone: nothing of a start
 			    is left that could reach the region */

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 
+#include "askable.h"
 #include "lease-job.h"
 #include "log.h"
 #include "ops-internal.h"
@@ -585,12 +586,47 @@ static JobNext persist_done(Job *job, int r)
 	return JOB_NEXT;
 }
 
+/* --- agent: could its guest be asked for it --- */
+
+static JobNext agent_prepare(Job *job)
+{
+	LeaseData *d = job->data;
+
+	if (lease_replaced(job))
+		return JOB_FAIL;
+	job->skip = !askable_matters(job->lease);
+	d->virt = job->manager->virt;
+	job_set_progress(job, "looking for the guest's agent", 0.95);
+	return JOB_NEXT;
+}
+
+static int agent_run(void *userdata)
+{
+	LeaseData *d = userdata;
+
+	free(d->why);
+	d->why = NULL;
+	return d->ops->agent(d->virt, d->rec.domain, &d->why);
+}
+
+/* Whatever it is, the lease is made: a warning at the most. */
+static JobNext agent_done(Job *job, int r)
+{
+	const LeaseData *d = job->data;
+
+	if (lease_replaced(job))
+		return JOB_FAIL;
+	askable_set(job->lease, r, d->why);
+	return JOB_NEXT;
+}
+
 static int lease_cancel(Job *job)
 {
 	LeaseData *d = job->data;
 	const char *step = job->kind->steps[job->step].name;
 
-	if (d->replaced || pml_streq(step, "active") || pml_streq(step, "persist"))
+	if (d->replaced || pml_streq(step, "active") || pml_streq(step, "persist") ||
+		pml_streq(step, "agent"))
 		return -EBUSY;
 	if (pml_streq(step, "attach") || pml_streq(step, "plug") || pml_streq(step, "check"))
 		return evict_force(d->region, "its lease was cancelled");
@@ -663,6 +699,12 @@ static const JobStep lease_steps[] = {
 		.where = EXEC_VIRT,
 		.run = persist_run,
 		.done = persist_done,
+		.optional_skip = true},
+	{.name = "agent",
+		.prepare = agent_prepare,
+		.where = EXEC_VIRT,
+		.run = agent_run,
+		.done = agent_done,
 		.optional_skip = true},
 };
 

@@ -457,6 +457,7 @@ const VirtOps virt_libvirt_ops = {
 	.pause = virt_pause,
 	.destroy = virt_destroy,
 	.release = virt_release,
+	.agent = virt_agent,
 	.resize = virt_resize,
 	.host = virt_host,
 };

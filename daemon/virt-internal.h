@@ -76,5 +76,6 @@ int virt_outcome(int r, char **ret_why, const char *format, ...)
 /* virt-release.c: as VirtOps has them. */
 int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
 	VirtRelease *release, char **ret_why);
+int virt_agent(Virt *v, const char *uuid, char **ret_why);
 int virt_resize(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t want_bytes,
 	VirtPlugged *ret, char **ret_why);

@@ -26,12 +26,8 @@ static int agent_command(VirtCall *c, const char *command, char **ret_answer, ch
 	return 0;
 }
 
-/*
- * A command of the agent was refused, by libvirt or by the agent: what does that mean? libvirt's
- * code is the same for an agent that is not there and one that hangs, and its sentence is for
- * people. So the agent is asked whether it may run programs at all.
- */
-static int agent_failed(VirtCall *c, char **why, char **ret_why)
+/* Does the agent answer, and may it run programs? why: what it did before, or "". */
+static int agent_look(VirtCall *c, const char *why, char **ret_why)
 {
 	_cleanup_free_ char *answer = NULL, *why_not = NULL;
 	bool enabled = true;
@@ -44,15 +40,44 @@ static int agent_failed(VirtCall *c, char **why, char **ret_why)
 	}
 	if (r != 0)
 		return virt_outcome(VIRT_AGENT_SILENT, ret_why,
-			"The guest's agent does not answer: %s", *why ? *why : "");
+			"The guest's agent does not answer (systemctl restart qemu-guest-agent in the guest): %s",
+			why	  ? why
+			: why_not ? why_not
+				  : "");
 	if (agent_read_enabled(answer, "guest-exec", &enabled) == 0 && !enabled)
 		return virt_outcome(VIRT_AGENT_BLOCKED, ret_why,
 			"The guest's agent may not run programs: allow guest-exec and guest-exec-status in its "
 			"configuration (qemu-ga.conf, allow-rpcs or block-rpcs).");
+	return 0;
+}
+
+/*
+ * A command of the agent was refused, by libvirt or by the agent: what does that mean? libvirt's
+ * code is the same for an agent that is not there and one that hangs, and its sentence is for
+ * people. So the agent is asked whether it may run programs at all.
+ */
+static int agent_failed(VirtCall *c, char **why, char **ret_why)
+{
+	int r = agent_look(c, *why, ret_why);
+
+	if (r != 0)
+		return r;
 	return virt_outcome(VIRT_NO_AGENT, ret_why,
 		"The guest's agent could not run " AGENT_PROGRAM
 		" (install pmemlease's guest package there): %s",
 		*why ? *why : "");
+}
+
+static int channel_lacks(const AgentDevice *device, char **ret_why)
+{
+	if (!device->channel)
+		return virt_outcome(VIRT_NO_AGENT, ret_why,
+			"The machine has no channel for a guest agent: add <channel type='unix'>"
+			"<target type='virtio' name='org.qemu.guest_agent.0'/></channel>.");
+	if (!device->connected)
+		return virt_outcome(VIRT_NO_AGENT, ret_why,
+			"No agent runs in the guest: install and start qemu-guest-agent there.");
+	return 0;
 }
 
 static int release_begin(VirtCall *c, const VirtMemory *mem, uint64_t timeout_usec,
@@ -71,13 +96,9 @@ static int release_begin(VirtCall *c, const VirtMemory *mem, uint64_t timeout_us
 		return virt_outcome(VIRT_REFUSED, ret_why, "The machine does not have the memory.");
 	if (r < 0)
 		return r == -EBADMSG ? virt_unreadable(ret_why) : r;
-	if (!device.channel)
-		return virt_outcome(VIRT_NO_AGENT, ret_why,
-			"The machine has no channel for a guest agent: add <channel type='unix'>"
-			"<target type='virtio' name='org.qemu.guest_agent.0'/></channel>.");
-	if (!device.connected)
-		return virt_outcome(VIRT_NO_AGENT, ret_why,
-			"No agent runs in the guest: install and start qemu-guest-agent there.");
+	r = channel_lacks(&device, ret_why);
+	if (r != 0)
+		return r;
 	command = agent_exec_command(&device, timeout_usec);
 	r = agent_command(c, command, &answer, why);
 	if (r == 0 && agent_read_exec(answer, &release->pid) < 0)
@@ -160,6 +181,28 @@ int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t time
 	if (r > 0 && why)
 		*ret_why = TAKE_PTR(why);
 	return r;
+}
+
+int virt_agent(Virt *v, const char *uuid, char **ret_why)
+{
+	_cleanup_virt_call_ VirtCall c = {0};
+	_cleanup_free_ char *xml = NULL;
+	AgentDevice device;
+	int r;
+
+	r = virt_call_begin(&c, v, uuid, ret_why);
+	if (r != 0)
+		return r;
+	r = virt_call_xml(&c, &xml, ret_why);
+	if (r != 0)
+		return r;
+	r = virt_xml_agent(xml, NULL, &device);
+	if (r == -ENOENT)
+		return virt_not_running(ret_why);
+	if (r < 0)
+		return r == -EBADMSG ? virt_unreadable(ret_why) : r;
+	r = channel_lacks(&device, ret_why);
+	return r != 0 ? r : agent_look(&c, NULL, ret_why);
 }
 
 /* --- a virtio-mem --- */

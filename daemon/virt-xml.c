@@ -552,15 +552,15 @@ static void read_channel(xmlNode *root, AgentDevice *d)
 int virt_xml_agent(const char *text, const VirtMemory *mem, AgentDevice *ret)
 {
 	_cleanup_doc_ xmlDoc *doc = NULL;
-	AgentDevice d = {.size_bytes = mem->size_bytes};
+	AgentDevice d = {.size_bytes = mem ? mem->size_bytes : 0};
 	xmlNode *root, *device;
 	int r;
 
 	r = xml_parse_domain(text, &doc, &root);
 	if (r < 0)
 		return r;
-	device = xml_is_live(root) ? find_device(root, mem) : NULL;
-	if (!device)
+	device = mem ? find_device(root, mem) : NULL;
+	if (!xml_is_live(root) || (mem && !device))
 		return -ENOENT;
 	/* Of an nvdimm its slot's; of a virtio-pmem its memory's, which libvirt tells since 9.4. */
 	d.has_address = read_base(xml_child(device, "address"), &d.address) ||

@@ -68,8 +68,9 @@ int virt_xml_defines(const char *text, const VirtMemory *mem, bool *ret);
 int virt_xml_pinned(const char *text, char **ret_why);
 
 /*
- * Where the guest of the running machine has mem, and whether somebody in it listens for an agent's
- * commands. Returns 0, -ENOENT (it is off, or has no such device), -EBADMSG, -ENOMEM.
+ * Where the guest of the running machine has mem (NULL: only the rest), and whether somebody in it
+ * listens for an agent's commands. Returns 0, -ENOENT (it is off, or has no such device), -EBADMSG,
+ * -ENOMEM.
  */
 int virt_xml_agent(const char *text, const VirtMemory *mem, AgentDevice *ret);
 

@@ -47,7 +47,7 @@ struct Virt {
 	Spare spare[SPARES];
 	size_t n_spare;
 	uint64_t rests_at_usec; /* CLOCK_MONOTONIC: REST_USEC after the newest call */
-	int callbacks[7];	/* of the thread that keeps conn: registrations, -1 for none */
+	int callbacks[8];	/* of the thread that keeps conn: registrations, -1 for none */
 };
 
 static int loop_error;
@@ -205,6 +205,11 @@ static void on_resized(virConnectPtr conn, virDomainPtr dom, const char *alias,
 	post_domain(opaque, VIRT_EV_MEMORY_RESIZED, dom, alias, "");
 }
 
+static void on_agent(virConnectPtr conn, virDomainPtr dom, int state, int reason, void *opaque)
+{
+	post_domain(opaque, VIRT_EV_AGENT, dom, "", "");
+}
+
 static void on_memory_failure(virConnectPtr conn, virDomainPtr dom, int recipient, int action,
 	unsigned flags, void *opaque)
 {
@@ -311,6 +316,9 @@ static bool events_register(Virt *v, virConnectPtr conn)
 		       tolerable(conn)) &&
 	       (register_event(v, conn, 6, VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE,
 			(void (*)(void))on_resized) ||
+		       tolerable(conn)) &&
+	       (register_event(v, conn, 7, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,
+			(void (*)(void))on_agent) ||
 		       tolerable(conn)) &&
 	       (register_event(v, conn, 4, VIR_DOMAIN_EVENT_ID_REBOOT, (void (*)(void))on_reset) ||
 		       tolerable(conn)) &&

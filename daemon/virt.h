@@ -65,6 +65,8 @@ typedef enum VirtEventType {
 	VIRT_EV_MEMORY_RESIZED, /* alias: the guest has another part of its virtio-mem than before
 				 */
 	VIRT_EV_MEMORY_FAILURE, /* detail: who was told, and what was done */
+	VIRT_EV_AGENT,		/* somebody in the guest listens for an agent's commands, or no
+				   longer does */
 } VirtEventType;
 
 typedef struct VirtEvent {
@@ -194,6 +196,12 @@ typedef struct VirtOps {
 	 */
 	int (*release)(Virt *v, const char *uuid, const VirtMemory *mem, uint64_t timeout_usec,
 		VirtRelease *release, char **ret_why);
+	/*
+	 * Could the guest be asked now, as release() does it by its agent: 0; NO_AGENT,
+	 * AGENT_BLOCKED, AGENT_SILENT with what mends it; NO_DOMAIN, NOT_RUNNING, UNAVAILABLE,
+	 * BUSY, REFUSED. Waits as release() does. May be NULL: it is not known.
+	 */
+	int (*agent)(Virt *v, const char *uuid, char **ret_why);
 	/*
 	 * Of a virtio-mem: what the guest has of it, and what it is to have from now on (in whole
 	 * blocks, VIRT_RESIZE_LOOK, VIRT_RESIZE_STAY). It takes its time; MEMORY_RESIZED tells of

@@ -281,6 +281,13 @@ static int fake_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64
 	return VIRT_NO_AGENT;
 }
 
+static int fake_agent(Virt *v, const char *uuid, char **ret_why)
+{
+	int r;
+
+	return scripted("agent", uuid, &r, ret_why) ? r : 0;
+}
+
 const VirtOps fake_virt_ops = {
 	.start = fake_start,
 	.free = fake_free,
@@ -294,5 +301,6 @@ const VirtOps fake_virt_ops = {
 	.pause = fake_pause,
 	.destroy = fake_destroy,
 	.release = fake_release,
+	.agent = fake_agent,
 	.host = fake_host,
 };

@@ -9,8 +9,8 @@
  *   OP.hang        a FIFO: the call waits until somebody opens it for writing
  *   calls          the calls made, a line each (written here)
  *   events         a FIFO that is read here: "connected", "disconnected", "stopped UUID"
- * OP: find suited attach has_device define undefine pinned pause destroy release. A libvirt without
- * the file `down` is connected from the start.
+ * OP: find suited attach has_device define undefine pinned pause destroy release agent. A libvirt
+ * without the file `down` is connected from the start.
  */
 
 #include "virt.h"

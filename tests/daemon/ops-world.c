@@ -558,6 +558,20 @@ static int virt_release(Virt *v, const char *uuid, const VirtMemory *mem, uint64
 	return 0;
 }
 
+/* WORKS and REFUSES run a program, too: they are there to be asked. */
+static int virt_agent(Virt *v, const char *uuid, char **ret_why)
+{
+	VirtRelease release = {};
+	int asks = world->asks, r;
+
+	world->agent_looks++;
+	if (world->agent == WORLD_AGENT_HANGS)
+		return VIRT_AGENT_SILENT;
+	r = virt_release(v, uuid, &(VirtMemory){}, 0, &release, ret_why);
+	world->asks = asks;
+	return r;
+}
+
 static const VirtOps fake_virt = {
 	.start = virt_start,
 	.free = virt_free,
@@ -571,6 +585,7 @@ static const VirtOps fake_virt = {
 	.pause = virt_pause,
 	.destroy = virt_destroy,
 	.release = virt_release,
+	.agent = virt_agent,
 	.resize = world_resize,
 };
 

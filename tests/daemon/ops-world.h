@@ -67,11 +67,12 @@ typedef struct World {
 				    memory */
 	atomic_bool hang_attach; /* libvirt does not come back from an attach */
 	atomic_bool hang_lookup;
-	atomic_bool lies; /* guests use what they have let go of */
-	atomic_int agent; /* WORLD_AGENT_… */
-	atomic_int asks;  /* releases that guests were asked for */
-	atomic_int asked; /* while it was so: */
-	atomic_bool busy; /* libvirt is in the middle of something with every domain */
+	atomic_bool lies;	/* guests use what they have let go of */
+	atomic_int agent;	/* WORLD_AGENT_… */
+	atomic_int asks;	/* releases that guests were asked for */
+	atomic_int agent_looks; /* … and times that it was asked whether they could be */
+	atomic_int asked;	/* while it was so: */
+	atomic_bool busy;	/* libvirt is in the middle of something with every domain */
 	atomic_bool refuse_define;
 	atomic_bool refuse_pinned; /* so, when a lease is made */
 	atomic_int look_usec;	   /* how often a region is looked at; 0: not */

@@ -3,6 +3,7 @@
 /* Asking the guest first: what it answers, what it does not, and that the deadline is met all the
  * same. */
 
+#include "diagnose.h"
 #include "ops-fixture.h"
 
 #define SHORT_USEC (400 * USEC_PER_MSEC)
@@ -460,11 +461,78 @@ static void test_release_with_options(void **state)
 	sd_bus_error_free(&error);
 }
 
+static void tell_of_agent(void)
+{
+	VirtEvent ev = {.type = VIRT_EV_AGENT};
+
+	(void)PML_STRCPY(ev.domain, WORLD_A);
+	world_virt_event(&ev);
+}
+
+static bool doctor_lists(const char *check, const char *part)
+{
+	Findings found = {};
+	bool listed = false;
+
+	diagnose_regions(m, &found);
+	for (size_t i = 0; i < found.n; i++)
+		listed = listed || (pml_streq(found.items[i].check, check) &&
+					   strstr(found.items[i].text, part));
+	findings_clear(&found);
+	return listed;
+}
+
+/* That the guest will not be asked is known before it matters. */
+static void test_cannot_be_asked(void **state)
+{
+	lend("a");
+	assert_non_null(region()->lease->unasked);
+	assert_non_null(strstr(region()->lease->unasked, "No agent runs"));
+	assert_true(doctor_lists("leases.agent", "No agent runs"));
+	assert_int_equal(world->asks, 0);
+
+	/* Its agent comes, is forbidden, and is let again. */
+	world->agent = WORLD_AGENT_WORKS;
+	tell_of_agent();
+	UNTIL(!region()->lease->unasked);
+	assert_false(doctor_lists("leases.agent", ""));
+	world->agent = WORLD_AGENT_BLOCKED;
+	tell_of_agent();
+	UNTIL(region()->lease->unasked && strstr(region()->lease->unasked, "may not run"));
+	/* A libvirt that does not answer says nothing of it. */
+	world->libvirt_down = true;
+	tell_of_agent();
+	UNTIL(!m->background);
+	assert_non_null(region()->lease->unasked);
+	world->libvirt_down = false;
+
+	/* While nobody listened; and an agent that hung says nothing when it does so no more. */
+	world->agent = WORLD_AGENT_SILENT;
+	restart();
+	UNTIL(region()->lease->unasked && strstr(region()->lease->unasked, "does not answer"));
+	world->agent = WORLD_AGENT_RELEASES;
+	m->config.look_usec = 50000;
+	behind_repace(m);
+	UNTIL(!region()->lease->unasked);
+}
+
+/* Who is not to be asked has no need of an agent. */
+static void test_need_not_be_asked(void **state)
+{
+	lend_with(PML_DRAIN_NEVER, PML_ON_REFUSAL_FORCE, PML_DEADLINE_DEFAULT);
+	tell_of_agent();
+	UNTIL(!m->background && !m->jobs);
+	assert_int_equal(world->agent_looks, 0);
+	assert_null(region()->lease->unasked);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_released),
 		TEST(test_release_with_options),
+		TEST(test_cannot_be_asked),
+		TEST(test_need_not_be_asked),
 		TEST(test_lied),
 		TEST(test_force_asks_nobody),
 		TEST(test_never_waits),

@@ -712,6 +712,41 @@ static void test_has_node(void **state)
 	assert_int_equal(virt_xml_has_node("<domain/>", 0, &has), -EBADMSG);
 }
 
+/* Where its guest has a device, and whether an agent listens there. */
+static void test_agent(void **state)
+{
+#define CHANNEL(name, more)                                                                        \
+	"<channel type='unix'><target type='virtio' name='" name "'" more "/></channel>"
+	static const struct {
+		const char *devices;
+		bool channel, connected;
+	} cases[] = {
+		{"", false, false},
+		{CHANNEL("com.example", " state='connected'"), false, false},
+		{CHANNEL("org.qemu.guest_agent.0", ""), true, false},
+		{CHANNEL("org.qemu.guest_agent.0", " state='disconnected'"), true, false},
+		{CHANNEL("com.example", "") CHANNEL("org.qemu.guest_agent.0", " state='connected'"),
+			true, true},
+	};
+	Parts p = good;
+	AgentDevice d;
+
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		_cleanup_free_ char *xml = NULL;
+
+		p.devices = cases[i].devices;
+		xml = domain(&p);
+		assert_int_equal(virt_xml_agent(xml, NULL, &d), 0);
+		assert_int_equal(d.channel, cases[i].channel);
+		assert_int_equal(d.connected, cases[i].connected);
+		assert_int_equal(virt_xml_agent(xml, &region, &d), -ENOENT);
+	}
+	p.attributes = "type='kvm'";
+	_cleanup_free_ char *off = domain(&p);
+
+	assert_int_equal(virt_xml_agent(off, NULL, &d), -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -741,6 +776,7 @@ int main(void)
 		cmocka_unit_test(test_virtio_mem_suited),
 		cmocka_unit_test(test_place_behind_parts),
 		cmocka_unit_test(test_plugged),
+		cmocka_unit_test(test_agent),
 	};
 
 	return cmocka_run_group_tests_name("virt-xml", tests, NULL, NULL);
