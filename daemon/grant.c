@@ -255,6 +255,32 @@ static int look_at(const Grant *g, Item *i, OpError *err)
 	return lease_check_owner(region, g->domain.uuid, err);
 }
 
+/*
+ * Memory of the host is lent to a machine that runs; one that takes the memory of a lent node by
+ * its own XML takes it from that lease, and keeps it from being given back. Of a node that is not
+ * lent it may have what it wants, as any process. As look_at().
+ */
+static int look_at_nodes(const Grant *g, OpError *err)
+{
+	const Region *region;
+	int r = 0;
+
+	LIST_FOREACH (region, &g->manager->regions, regions) {
+		const PmlRegion *host = region->host ? region->host : region->last;
+		int node = host ? pml_region_target_node(host) : -1;
+
+		if (!region->lease || !region_is_ram(region) || node < 0 || node >= PML_NODES_MAX ||
+			!g->domain.nodes[node] || r == 1)
+			continue;
+		(void)op_error(err, PML_ERROR_NOT_LEASABLE,
+			"The domain has memory of NUMA node %d, which is region %s and lent to domain %s: take it out of the "
+			"domain's XML, or start it when that lease has ended. pmemlease lease lends such memory to a domain that runs.",
+			node, region_label(region), region->lease->record.domain_name);
+		r = passes(g, region) ? 2 : 1;
+	}
+	return r;
+}
+
 /* --- the jobs --- */
 
 static int start_job(Grant *g, Item *i, OpError *err)
@@ -354,7 +380,7 @@ static void try(Grant *g)
 {
 	bool late = pml_now_usec(CLOCK_BOOTTIME) >= g->deadline_usec;
 	OpError err;
-	int r = 0;
+	int r = look_at_nodes(g, &err);
 
 	for (size_t i = 0; i < g->n_items; i++) {
 		OpError e = {};

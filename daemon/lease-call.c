@@ -111,7 +111,9 @@ static int lease_begin(Manager *m, sd_bus_message *call, uint32_t uid, Region *r
 			region_label(region));
 	if (ram && o->persistent)
 		return bus_error(error, PML_ERROR_INVALID,
-			"Memory of the host (system-ram) is not leased for the next start, too: leave persistent out.");
+			"Memory of the host (system-ram) is not leased for the next start, too, since its NUMA node may not be known to "
+			"libvirt's daemon by then, and how much of it is free is known only when it is lent: leave persistent out, and "
+			"lease it again when the domain runs.");
 	if (ram && o->drain_policy.drain == PML_DRAIN_FORCE &&
 		o->after_fence_policy != PML_AFTER_FENCE_DESTROY)
 		return bus_error(error, PML_ERROR_NO_FENCE, OP_RAM_NO_FORCE, region_label(region));

@@ -27,6 +27,22 @@ static int read_uuid(StartDomain *d, xmlNode *root)
 	return 0;
 }
 
+/* libvirt prints its own bitmap, as the kernel does ("0-1,4"). */
+static int read_nodes(StartDomain *d, xmlNode *memory)
+{
+	xmlNode *mask = xml_child(xml_child(memory, "source"), "nodemask");
+	_cleanup_xmlstr_ xmlChar *list = mask ? xmlNodeGetContent(mask) : NULL;
+	uint8_t nodes[PML_NODES_MAX];
+
+	if (!list)
+		return 0;
+	if (pml_node_list_parse((const char *)list, nodes) < 0)
+		return -EBADMSG;
+	for (size_t i = 0; i < PML_NODES_MAX; i++)
+		d->nodes[i] = d->nodes[i] || nodes[i];
+	return 0;
+}
+
 /* 1: it has no path, so none of the host's devices is meant. */
 static int read_device(StartDevice *dev, xmlNode *n)
 {
@@ -63,6 +79,8 @@ static int read_devices(StartDomain *d, xmlNode *devices)
 		d->devices = list;
 		list[d->n_devices] = (StartDevice){0};
 		r = read_device(&list[d->n_devices], n);
+		if (r == 1 && read_nodes(d, n) < 0)
+			return -EBADMSG;
 		if (r < 0)
 			return r;
 		if (r == 0)

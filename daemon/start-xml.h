@@ -9,6 +9,7 @@
 #include <limits.h>
 
 #include "ledger.h"
+#include "node.h"
 
 /* More than any machine has slots for (QEMU: 256); a longer list is no machine's. */
 #define START_DEVICES_MAX 256
@@ -32,6 +33,8 @@ typedef struct StartDomain {
 	const char *pinned_by; /* static text, or NULL: xml_pinned_by() */
 	StartDevice *devices;
 	size_t n_devices;
+	/* 1: a memory device (dimm, virtio-mem) is to lie on this node of the host. */
+	uint8_t nodes[PML_NODES_MAX];
 } StartDomain;
 
 /*

@@ -23,6 +23,20 @@ static bool next_range(const char **list, uint64_t *ret_first, uint64_t *ret_las
 	return *ret_last >= *ret_first && *ret_last < PML_NODES_MAX;
 }
 
+int pml_node_list_parse(const char *list, uint8_t ret[static PML_NODES_MAX])
+{
+	uint8_t found[PML_NODES_MAX] = {0};
+	uint64_t first, last;
+
+	while (*list && *list != '\n') {
+		if (!next_range(&list, &first, &last))
+			return -EBADMSG;
+		memset(found + first, 1, last - first + 1);
+	}
+	memcpy(ret, found, sizeof(found));
+	return 0;
+}
+
 int pml_node_distances_parse(
 	const char *online, const char *distances, uint8_t ret[static PML_NODES_MAX])
 {

@@ -19,3 +19,6 @@ int pml_node_distances(int node, uint8_t ret[static PML_NODES_MAX]);
  * distance for each of them ("10 20 30"). 0; -EBADMSG. */
 int pml_node_distances_parse(
 	const char *online, const char *distances, uint8_t ret[static PML_NODES_MAX]);
+
+/* Marks with 1 the nodes of such a list, and no others ("": none). 0; -EBADMSG. */
+int pml_node_list_parse(const char *list, uint8_t ret[static PML_NODES_MAX]);

@@ -399,6 +399,33 @@ static void test_two_at_once(void **state)
 	assert_true(answer.yes != other_answer.yes);
 }
 
+/* Memory of a node that is lent is no machine's by its own XML; of one that is not, anybody's. */
+static void test_node_of_a_lease(void **state)
+{
+#define DIMM_XML(mask)                                                                             \
+	A_WITH("<memory model='dimm'><source><nodemask>" mask "</nodemask></source><target>"       \
+	       "<size unit='KiB'>131072</size><node>0</node></target></memory>")
+
+	stop();
+	world->ram = world->kmem = true;
+	world->bound = false;
+	world->agent = WORLD_AGENT_RELEASES;
+	start();
+	UNTIL(m->libvirt_connected);
+	adopt(WORLD_B);
+	granted(DIMM_XML("0-1"), "prepare");
+	lend("b");
+	denied(DIMM_XML("0-1"), "prepare", PML_ERROR_NOT_LEASABLE, "lent to domain b");
+	denied(DIMM_XML("1"), "restore", PML_ERROR_NOT_LEASABLE, "NUMA node 1");
+	granted(DIMM_XML("0,2-3"), "prepare");
+	denied(DIMM_XML("1-x"), "prepare", PML_ERROR_INVALID, "no domain's XML");
+	/* What runs already is not ended by a question of libvirt's. */
+	granted(DIMM_XML("1"), "reconnect");
+	assert_string_equal(evict(60 * USEC_PER_SEC).result, "done");
+	until_free();
+	granted(DIMM_XML("1"), "prepare");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,6 +439,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_two_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_renamed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_persistent, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_node_of_a_lease, setup, teardown),
 	};
 
 	return ops_main(argc, argv, tests, ELEMENTSOF(tests));

@@ -45,6 +45,19 @@ static void test_nonsense(void **state)
 	}
 }
 
+static void test_list(void **state)
+{
+	static const char *const bad[] = {"1024", "3-1", "0-", "x", "1,^2", "-1", "0;1"};
+
+	assert_int_equal(pml_node_list_parse("0,2-3,1023", d), 0);
+	for (size_t i = 0; i < PML_NODES_MAX; i++)
+		assert_int_equal(d[i], i == 0 || i == 2 || i == 3 || i == 1023);
+	assert_int_equal(pml_node_list_parse("", d), 0);
+	assert_int_equal(d[0], 0);
+	for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+		assert_int_equal(pml_node_list_parse(bad[i], d), -EBADMSG);
+}
+
 static void test_sysfs(void **state)
 {
 	UMockdevTestbed *t = umockdev_testbed_new();
@@ -70,6 +83,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_sysfs),
 	};
 
