@@ -51,6 +51,40 @@ refusal()
 	printf '%s\nstatus %d\n' "$output" "$status"
 }
 
+# The daemon has libvirt, and so has virsh.
+connected()
+{
+	[ "$(busctl --json=short get-property "$bus" /org/pmemlease1 "$bus.Manager" LibvirtConnected | jq .data)" = true ] &&
+		virsh list >/dev/null
+}
+
+# Both daemons and the machines that are started from here on, in their profiles; fails where the kernel has no AppArmor.
+# libvirt confines machines when its own profile is loaded as it starts, and gives them nothing below /usr/lib: that is where
+# the guests' kernel is.
+confine()
+{
+	local profiles=/etc/apparmor.d
+
+	[ -d /sys/kernel/security/apparmor ] || return 1
+	mkdir -p $profiles/abstractions/libvirt-qemu.d
+	printf '  /usr/lib/modules/** rk,\n  /usr/local/lib/lab/** rk,\n' >$profiles/abstractions/libvirt-qemu.d/lab
+	apparmor_parser -r $profiles/usr.lib.libvirt.virt-aa-helper $profiles/usr.sbin.libvirtd $profiles/pmemleased || return 1
+	systemctl restart libvirtd.service pmemleased.service
+	wait_for 60 connected
+}
+
+# machine_label DOMAIN
+machine_label()
+{
+	cat "/proc/$(qemu_pid "$1")/attr/current"
+}
+
+# What AppArmor denied the daemon, or it with a machine, but for what a test has provoked.
+denied()
+{
+	journalctl -q --grep 'apparmor="DENIED".*(profile="pmemleased"|profile="libvirt-.*peer="pmemleased")' -o cat | grep -vE '/etc/shadow|comm="(cat|aa-exec|chown)"' || true
+}
+
 journal_tail()
 {
 	journalctl -q -u pmemleased.service -o short-precise -n "${1:-40}" --no-pager | sed 's/^/# /'

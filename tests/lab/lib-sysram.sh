@@ -3,6 +3,24 @@
 #
 # For the scripts about memory of the host (system-ram): $dax is the device, lib-pmemlease.sh is there.
 
+# A namespace, as an operator makes memory of the host of it: sets $dax, and $blocks_before, the memory blocks without it.
+sysram_begin()
+{
+	dax=$(ndctl create-namespace -m devdax -M mem -a 2M -f -r region0 | jq -er '.daxregion.devices[0].chardev')
+	wait_region 20 "$dax" Presence online
+	# shellcheck disable=SC2034 # for the scripts
+	blocks_before=$(memory_blocks)
+	make_sysram
+	wait_region 20 "$dax" Kind sysram
+}
+
+# libvirtd learns the NUMA nodes when it starts.
+sysram_known()
+{
+	systemctl restart libvirtd
+	wait_for 60 connected
+}
+
 # What an operator does with daxctl reconfigure-device, and what it needs of the kernel.
 make_sysram()
 {
@@ -60,12 +78,6 @@ hogged()
 
 	read -r count word < <(guest cmd g1 hogged)
 	[ "$word" = ok ] && [ "$count" -ge "$1" ]
-}
-
-connected()
-{
-	[ "$(busctl --json=short get-property "$bus" /org/pmemlease1 "$bus.Manager" LibvirtConnected | jq .data)" = true ] &&
-		virsh list >/dev/null
 }
 
 # What QEMU has of memory, in KiB.

@@ -71,8 +71,7 @@ if [ "$LAB_BOOT" -eq 2 ]; then
 	dax=$(ndctl list -X | jq -er '.[].daxregion.devices[0].chardev')
 	succeeds "the region is memory of the host again, by itself" wait_region 120 "$dax" Kind sysram
 	succeeds "free: nothing of the lease is left" wait_region 60 "$dax" Use free
-	systemctl restart libvirtd
-	wait_for 60 connected
+	sysram_known
 	guest start g1 640
 	succeeds "and it is lent again" pmemlease lease "$dax" g1 --model=virtio-mem --on-end=keep
 	virsh --quiet destroy g1
@@ -80,14 +79,9 @@ if [ "$LAB_BOOT" -eq 2 ]; then
 	plan
 fi
 
-dax=$(ndctl create-namespace -m devdax -M mem -a 2M -f -r region0 | jq -er '.daxregion.devices[0].chardev')
-wait_region 20 "$dax" Presence online
-blocks_before=$(memory_blocks)
-make_sysram
-wait_region 20 "$dax" Kind sysram
+sysram_begin
 pmemlease adopt "$dax" "$(guest uuid g1)" >/dev/null
-systemctl restart libvirtd
-wait_for 60 connected
+sysram_known
 GUEST_ON_REBOOT=restart guest start g1 640
 before_kib=$(guest_kib g1)
 lease=(pmemlease lease "$dax" g1 --model=virtio-mem --on-end=keep)
@@ -194,8 +188,6 @@ is "$(memory_blocks)" "$blocks_before" "to the last block"
 is "$(region_get "$dax" Binding)" none "the region is unbound"
 like "$(virsh dumpxml g1)" "model='virtio-mem'" "its machine has the place"
 is "$(lease_get "$dax" State)" fenced "the lease is fenced"
-# The daemon looks by itself, too, and one of them at a time.
-succeeds "its own look ends" wait_region 60 "$dax" Job /
 like "$(refusal pmemlease readmit "$dax")" "keeps an empty virtio-mem.*status [1-9]" "as long as the place is there, nobody has the region"
 is "$(region_get "$dax" Binding)" none "it stays unbound"
 is "$(guest cmd g1 deaf 0)" ok "the guest hears again"
