@@ -138,8 +138,6 @@ static void take_turn(Job *job)
 
 static JobNext turn_prepare(Job *job)
 {
-	ScrubData *d = job->data;
-
 	job->skip = !takes_turns(job);
 	for (const Job *j = job->manager->jobs; j && !job->skip; j = j->next)
 		if (shares_turns(job, j) && ((const ScrubData *)j->data)->turn) {
