@@ -370,7 +370,7 @@ static void assert_diagnosis(const char *check, const char *start)
 
 static void test_diagnose(void **state)
 {
-	assert_diagnosis("ledger", "ok: The ledger can be written; schema 7, every row checked 20");
+	assert_diagnosis("ledger", "ok: The ledger can be written; schema 8, every row checked 20");
 	assert_diagnosis("ledger.space", "");
 	assert_diagnosis("regions", "ok: Every region that is there can be fenced (1 known).");
 	assert_diagnosis("libvirt.connection", "ok: libvirt 9.1.2 answers");
