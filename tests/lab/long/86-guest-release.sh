@@ -57,6 +57,12 @@ writes_more()
 	[ "$(($(acknowledged)))" -gt "$1" ]
 }
 
+# warns PATTERN: the lease says that its guest could not be asked, and why
+warns()
+{
+	lease_get "$dax" Warnings | grep -q "could not be asked.*$1"
+}
+
 runs()
 {
 	is "$(virsh domstate d1 | head -n 1)" running "$1: the guest runs"
@@ -90,6 +96,7 @@ diag "after $(($(now_msec) - before)) ms"
 # --- it lets go under load, and nothing that it has acknowledged is lost ---
 a_region
 busy=$dax
+fails "the lease of a guest that can be asked warns of nothing" warns ""
 debian_run d1 sh -c "mkfs.ext4 -q $block && mkdir -p /srv/pmem && mount $block /srv/pmem && systemctl start writer.service" >/dev/null
 succeeds "a busy writer" wait_for 60 writes_more 50
 before=$(now_msec)
@@ -119,6 +126,7 @@ runs "idle"
 a_region --on-refusal=keep
 debian_run d1 sh -c "mkfs.ext4 -q $block && mkdir -p /srv/other && mount $block /srv/other" >/dev/null
 like "$(refusal pmemlease evict "$dax" --deadline=60s)" "/srv/other.*guest-release.conf.*status 4" "a refusal reaches the caller, with its reason"
+like "$(refusal pmemlease release "$dax" --deadline=60s --drain=ask --on-refusal=keep)" "/srv/other.*status 4" "and the tenant who releases"
 is "$(lease_get "$dax" State)" active "the lease goes on"
 is "$(region_get "$dax" Binding)" device-dax "and the region is where it was"
 runs "refused"
@@ -221,7 +229,8 @@ bare_start b1
 dax=$(lab-region 64M)
 wait_region 20 "$dax" Presence online
 pmemlease adopt "$dax" "$(guest uuid b1)" >/dev/null
-pmemlease lease "$dax" b1 >/dev/null
+like "$(pmemlease lease "$dax" b1)" "Note: .*could not be asked.*org.qemu.guest_agent.0" "a machine without a channel: the lease says so, with the mend"
+like "$(pmemlease doctor)" "b1 could not be asked for region $dax" "and doctor"
 json=$(pmemlease --json evict "$dax" --deadline=1s)
 is "$(jq -r .job.error <<<"$json")" org.pmemlease1.Error.NoGuestAgent "a machine without a channel has no agent"
 like "$(jq -r .job.message <<<"$json")" "org.qemu.guest_agent.0" "and the mend is told"
@@ -235,6 +244,7 @@ blocked()
 	debian_answers d1 && ! debian_run d1 true 2>/dev/null
 }
 wait_for 60 blocked
+succeeds "guest-exec blocked: the lease warns of it" wait_for 30 warns "may not run programs"
 forced "guest-exec blocked" 5s GuestAgentBlocked
 
 journal_tail 15
