@@ -59,15 +59,13 @@ connected()
 }
 
 # Both daemons and the machines that are started from here on, in their profiles; fails where the kernel has no AppArmor.
-# libvirt confines machines when its own profile is loaded as it starts, and gives them nothing below /usr/lib: that is where
-# the guests' kernel is.
+# libvirt confines machines when its own profile is loaded as it starts; and it starts none of the lab's guests then, whose
+# kernel is below /usr/lib: bare_start's are those.
 confine()
 {
 	local profiles=/etc/apparmor.d
 
 	[ -d /sys/kernel/security/apparmor ] || return 1
-	mkdir -p $profiles/abstractions/libvirt-qemu.d
-	printf '  /usr/lib/modules/** rk,\n  /usr/local/lib/lab/** rk,\n' >$profiles/abstractions/libvirt-qemu.d/lab
 	apparmor_parser -r $profiles/usr.lib.libvirt.virt-aa-helper $profiles/usr.sbin.libvirtd $profiles/pmemleased || return 1
 	systemctl restart libvirtd.service pmemleased.service
 	wait_for 60 connected

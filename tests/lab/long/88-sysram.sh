@@ -14,8 +14,15 @@
 demotion=/sys/kernel/mm/numa/demotion_enabled
 cycles=${1:-50}
 
-# --- all of it is done with the daemon and the machines confined, as Debian has it ---
-confine || diag "this kernel has no AppArmor"
+# --- all of it is done with the daemon confined, as Debian has it ---
+if [ -d /sys/kernel/security/apparmor ]; then
+	apparmor_parser -r /etc/apparmor.d/pmemleased
+	systemctl restart pmemleased.service
+	is "$(cat "/proc/$(systemctl show -P MainPID pmemleased.service)/attr/current")" "pmemleased (enforce)" "the daemon is confined"
+	wait_for 60 connected
+else
+	diag "this kernel has no AppArmor"
+fi
 
 # --- as it is found ---
 sysram_begin
@@ -33,10 +40,6 @@ wait_region 20 "$dax" Kind sysram
 
 # --- a node that libvirtd does not know ---
 succeeds "a guest" guest start g1 640
-if [ -d /sys/kernel/security/apparmor ]; then
-	like "$(machine_label g1)" "^libvirt-.*enforce" "its machine is confined by libvirt"
-	is "$(cat "/proc/$(systemctl show -P MainPID pmemleased.service)/attr/current")" "pmemleased (enforce)" "and the daemon"
-fi
 before_kib=$(guest_kib g1)
 like "$(refusal pmemlease lease "$dax" g1)" "NUMA node 1.*systemctl restart libvirtd" "a node that came after libvirtd is refused, with the mend"
 is "$(region_get "$dax" Use)" free "nothing was lent"
@@ -156,7 +159,20 @@ is "$(ledger_open)" 0 "no lease is left"
 succeeds "the guest has what it had" wait_for 20 guest_has_less g1 $((before_kib + 1000))
 is "$(guest cmd g1 ping)" pong "and answers"
 virsh --quiet destroy g1
-is "$(denied)" "" "AppArmor had nothing to deny"
+
+# --- a machine that libvirt confines: it has no path to be let at, and the daemon makes its memory present all the same ---
+if confine; then
+	pmemlease scrub "$dax" --discard="$(guest uuid g1)" >/dev/null
+	wait_region 60 "$dax" Kind sysram
+	bare_start b2
+	like "$(machine_label b2)" "^libvirt-.*enforce" "a machine that is confined by libvirt"
+	succeeds "a dimm is leased" pmemlease lease "$dax" b2
+	succeeds "all of it is present on node 1 ($(bound b2) KiB)" test "$(bound b2)" -ge 786432
+	json=$(pmemlease --json evict "$dax" --deadline=1s --after-fence=destroy)
+	is "$(jq -r .job.result <<<"$json")" "done" "and taken back with its machine, which has nobody to ask"
+	succeeds "memory of the host again" wait_region 120 "$dax" Content blank
+	is "$(denied)" "" "AppArmor had nothing to deny"
+fi
 
 journal_tail 15
 plan
