@@ -52,6 +52,12 @@ acknowledged()
 	tail -n 1 "$debian_dir/d1.acknowledged"
 }
 
+# Behind what was acknowledged before, of another file.
+writes_lines()
+{
+	[ "$(wc -l <"$debian_dir/d1.acknowledged")" -gt "$1" ]
+}
+
 writes_more()
 {
 	[ "$(($(acknowledged)))" -gt "$1" ]
@@ -149,7 +155,7 @@ like "$(refusal pmemlease evict "$dax" --deadline=60s)" "held by sleep.*status 4
 succeeds "the holder is left alone" debian_run d1 systemctl is-active --quiet holder.service
 debian_run d1 systemctl stop holder.service >/dev/null
 
-# --- a block device: nothing is destroyed that let go by itself ---
+# --- a block device under load: nothing is lost, nor destroyed that let go by itself ---
 modprobe loop
 truncate -s 48M /var/lib/lab/loop.img
 loop=$(losetup -f --show /var/lib/lab/loop.img)
@@ -157,13 +163,17 @@ disk=${loop##*/}
 pmemlease adopt "$loop" "$owner" >/dev/null
 dax=$disk
 lend --allow-destroy
-pmemlease evict "$disk" --deadline=20s --no-wait
+debian_run d1 sh -c "mkfs.ext4 -q $block && mount $block /srv/pmem && systemctl start writer.service" >/dev/null
+succeeds "a busy writer on a block device" wait_for 60 writes_lines $(($(wc -l <"$debian_dir/d1.acknowledged") + 50))
+pmemlease evict "$disk" --deadline=40s --no-wait
 waits_for_end()
 {
 	pmemlease jobs | grep -q "waiting for its end"
 }
 succeeds "a block device is let go of, and its machine's end waited for" wait_for 60 waits_for_end
-sleep 21
+last_block=$(acknowledged)
+diag "the last record of it that was acknowledged: $last_block"
+sleep 41
 runs "a block device, behind its deadline"
 is "$(lease_get "$disk" State)" draining "and its lease waits"
 
@@ -180,6 +190,12 @@ debian_run d1 sh -c "mkdir -p /srv/pmem && mount -o ro $block /srv/pmem" >/dev/n
 checked=$(debian_run d1 writer --check /srv/pmem/data "$last")
 like "$checked" "^ok [0-9]+" "every acknowledged record is there, whole: $last, and it has ${checked#ok }"
 succeeds "let go of again" pmemlease evict "$dax" --deadline=60s
+dax=$disk
+lend --allow-destroy
+debian_run d1 mount -o ro "$block" /srv/pmem >/dev/null
+checked=$(debian_run d1 writer --check /srv/pmem/data "$last_block")
+like "$checked" "^ok [0-9]+" "of the block device, too: $last_block, and it has ${checked#ok }"
+debian_run d1 umount /srv/pmem >/dev/null
 
 # --- the agent hangs ---
 a_region
