@@ -2,9 +2,12 @@
 
 #include "shrink.h"
 
-/* The first step of a willing guest, and what is tried where the last one was too much. */
+/* The first step of a willing guest, and what is tried where the last one was too much, or was not:
+ * QEMU tells of a change at most once a second, so each number that a willing guest waits for may
+ * cost one. */
 #define FIRST_PARTS 4
 #define LESS_PARTS  4
+#define MORE_TIMES  4
 
 static uint64_t blocks(uint64_t bytes)
 {
@@ -54,7 +57,7 @@ ShrinkNext shrink_next(Shrink *s, const VirtPlugged *p, uint64_t now_usec, uint6
 	}
 	s->plugged_bytes = p->current_bytes;
 	if (moved && s->step_bytes < p->size_bytes)
-		s->step_bytes *= 2;
+		s->step_bytes *= MORE_TIMES;
 	if (begin || moved) {
 		s->moved_usec = now_usec;
 		s->stopped = false;
