@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "askable.h"
+#include "lease-job.h"
 #include "log.h"
 #include "ops-internal.h"
 #include "util.h"
 
-typedef struct Look {
+typedef struct AgentLook {
+	struct AgentLook *next;
 	Manager *manager;
 	const VirtOps *ops;
 	Virt *virt;
 	char domain[PML_ID_MAX];
 	char *why;
-} Look;
+} AgentLook;
 
 /* Memory of the host is unplugged by the guest's kernel, which needs no agent. */
 bool askable_matters(const Lease *l)
@@ -24,7 +26,7 @@ bool askable_matters(const Lease *l)
 	       pml_streq(l->record.boot_id, l->manager->boot_id);
 }
 
-void askable_set(Lease *l, int r, const char *why)
+static void set(Lease *l, int r, const char *why)
 {
 	bool lacks = r == VIRT_NO_AGENT || r == VIRT_AGENT_BLOCKED || r == VIRT_AGENT_SILENT;
 	char *text;
@@ -48,27 +50,36 @@ void askable_set(Lease *l, int r, const char *why)
 
 static int look_run(void *userdata)
 {
-	Look *a = userdata;
+	AgentLook *a = userdata;
 
 	return a->ops->agent(a->virt, a->domain, &a->why);
 }
 
 static void look_done(void *userdata, int r)
 {
-	Look *a = userdata;
+	AgentLook *a = userdata;
+	Manager *m = a->manager;
 	Lease *l;
 
-	a->manager->background--;
-	LIST_FOREACH (l, &a->manager->leases, leases)
-		if (askable_matters(l) && pml_streq(l->record.domain, a->domain))
-			askable_set(l, r, a->why);
+	m->background--;
+	for (AgentLook **p = &m->agent_looks; *p; p = &(*p)->next)
+		if (*p == a) {
+			*p = a->next;
+			break;
+		}
+	LIST_FOREACH (l, &m->leases, leases)
+		if (pml_streq(l->record.domain, a->domain)) {
+			if (askable_matters(l))
+				set(l, r, a->why);
+			lease_looked_at(l);
+		}
 	free(a->why);
 	free(a);
 }
 
 static void look(Manager *m, const char *uuid)
 {
-	Look *a = calloc(1, sizeof(*a));
+	AgentLook *a = calloc(1, sizeof(*a));
 	char key[PML_ID_MAX + 8];
 
 	if (!a)
@@ -79,10 +90,22 @@ static void look(Manager *m, const char *uuid)
 	(void)PML_STRCPY(a->domain, uuid);
 	/* Behind what an agent is asked otherwise, and in nobody's way who needs libvirt alone. */
 	(void)snprintf(key, sizeof(key), "agent/%s", uuid);
-	if (exec_submit(m->exec, EXEC_VIRT, key, look_run, look_done, a) < 0)
+	if (exec_submit(m->exec, EXEC_VIRT, key, look_run, look_done, a) < 0) {
 		free(a);
-	else
-		m->background++;
+		return;
+	}
+	m->background++;
+	a->next = m->agent_looks;
+	m->agent_looks = a;
+}
+
+bool askable_looking(const Manager *m, const char *uuid)
+{
+	const AgentLook *a;
+
+	for (a = m->agent_looks; a && !pml_streq(a->domain, uuid); a = a->next)
+		;
+	return a != NULL;
 }
 
 void askable_look(Manager *m, const char *uuid)

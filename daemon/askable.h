@@ -11,7 +11,7 @@
 
 /* It is lent, is to be asked for by its guest's agent, and libvirt can be asked about that. */
 bool askable_matters(const Lease *lease);
-/* r: what VirtOps.agent said, with its sentence; what is no word on the agent changes nothing. */
-void askable_set(Lease *lease, int r, const char *why);
 /* Asks libvirt in the background about the leases of this domain ("": of all). */
 void askable_look(Manager *m, const char *uuid);
+/* It has not answered yet. lease_looked_at() is called for each lease that it was about. */
+bool askable_looking(const Manager *m, const char *uuid);

@@ -59,6 +59,8 @@ JobNext lease_step_check_prepare(Job *job);
 JobNext lease_step_check_done(Job *job, int r);
 JobNext lease_step_active_done(Job *job, int r);
 void lease_finished(Job *job, bool success);
+/* It is known by now whether its guest could be asked for it, or nobody can tell. */
+void lease_looked_at(Lease *lease);
 
 /* May this owner have what lies in the region? 0, or 1 with *err. */
 int lease_check_owner(const Region *region, const char *owner, OpError *err);

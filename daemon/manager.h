@@ -196,11 +196,12 @@ struct Manager {
 	bool bus_ready; /* the name is ours */
 	struct AfterFence
 		*after_fence; /* machines that libvirt has yet to pause or destroy: after-fence.c */
-	struct Destroy *destroys;   /* libvirt is being asked to: after-fence.c */
-	char *managed;		    /* the list for libvirt's hook, as it was written last */
-	unsigned background;	    /* looks and calls under way that are no job's */
-	struct Undefine *undefines; /* definitions that libvirt has yet to change: persist.c */
-	struct Ask *asks;	    /* guests that are being asked: ask.c */
+	struct Destroy *destroys;      /* libvirt is being asked to: after-fence.c */
+	char *managed;		       /* the list for libvirt's hook, as it was written last */
+	unsigned background;	       /* looks and calls under way that are no job's */
+	struct Undefine *undefines;    /* definitions that libvirt has yet to change: persist.c */
+	struct Ask *asks;	       /* guests that are being asked: ask.c */
+	struct AgentLook *agent_looks; /* … of which it is asked whether they could be: askable.c */
 	struct PluggedCall *plugged_calls; /* … and asked beside that: plugged.c */
 	struct Behind *behind;
 	struct Deprived *deprived; /* machines that go on without their memory: deprived.c */

@@ -482,6 +482,8 @@ JobNext lease_step_check_prepare(Job *job)
 {
 	if (lease_replaced(job))
 		return JOB_FAIL;
+	if (askable_matters(job->lease))
+		askable_look(job->manager, job->lease->record.domain);
 	job_set_progress(job, "checking what is mapped", 0.8);
 	return JOB_NEXT;
 }
@@ -586,38 +588,27 @@ static JobNext persist_done(Job *job, int r)
 	return JOB_NEXT;
 }
 
-/* --- agent: could its guest be asked for it --- */
+/* --- agent: could its guest be asked for it; that is looked at beside the check --- */
 
 static JobNext agent_prepare(Job *job)
 {
-	LeaseData *d = job->data;
-
-	if (lease_replaced(job))
-		return JOB_FAIL;
-	job->skip = !askable_matters(job->lease);
-	d->virt = job->manager->virt;
 	job_set_progress(job, "looking for the guest's agent", 0.95);
-	return JOB_NEXT;
-}
-
-static int agent_run(void *userdata)
-{
-	LeaseData *d = userdata;
-
-	free(d->why);
-	d->why = NULL;
-	return d->ops->agent(d->virt, d->rec.domain, &d->why);
+	return askable_looking(job->manager, job->lease->record.domain) ? JOB_WAIT : JOB_NEXT;
 }
 
 /* Whatever it is, the lease is made: a warning at the most. */
 static JobNext agent_done(Job *job, int r)
 {
-	const LeaseData *d = job->data;
+	return lease_replaced(job) ? JOB_FAIL : JOB_NEXT;
+}
 
-	if (lease_replaced(job))
-		return JOB_FAIL;
-	askable_set(job->lease, r, d->why);
-	return JOB_NEXT;
+void lease_looked_at(Lease *lease)
+{
+	Job *job = lease->region->job;
+
+	if (job && job->lease == lease && job->kind == &op_lease_kind && job->waiting &&
+		pml_streq(job->kind->steps[job->step].name, "agent"))
+		job_resume(job);
 }
 
 static int lease_cancel(Job *job)
@@ -700,12 +691,7 @@ static const JobStep lease_steps[] = {
 		.run = persist_run,
 		.done = persist_done,
 		.optional_skip = true},
-	{.name = "agent",
-		.prepare = agent_prepare,
-		.where = EXEC_VIRT,
-		.run = agent_run,
-		.done = agent_done,
-		.optional_skip = true},
+	{.name = "agent", .prepare = agent_prepare, .done = agent_done},
 };
 
 const JobKind op_lease_kind = {
