@@ -236,11 +236,13 @@ qemu_arguments()
 		-display none -nodefaults -no-user-config -no-reboot -net none
 		-object "memory-backend-ram,id=ram0,size=$memory"
 		-numa node,nodeid=0,cpus=0-1,memdev=ram0 -numa node,nodeid=1
-		-serial "file:$console" -serial "file:$work/control"
+		-chardev "file,id=console,path=$console,input-path=$work/keys" -serial chardev:console
+		-serial "file:$work/control"
+		-chardev "pipe,id=monitor,path=$work/monitor" -mon chardev=monitor,mode=readline
 		-device virtio-serial-pci -chardev "file,id=out,path=$work/out"
 		-device virtserialport,chardev=out,name=lab.out
 		-kernel "$kernel_dir/vmlinuz" -initrd "$initrd_dir/host.initrd"
-		-append "console=ttyS0 loglevel=5 panic=-1 systemd.unit=lab.target
+		-append "console=ttyS0 loglevel=5 panic=-1 sysrq_always_enabled systemd.unit=lab.target
 systemd.show_status=0 systemd.default_timeout_start_sec=300 net.ifnames=0 selinux=0
 no_timer_check lab.boot=$boot lab.tty=$tty$kernel_args"
 	)
@@ -251,10 +253,7 @@ no_timer_check lab.boot=$boot lab.tty=$tty$kernel_args"
 	# Written to by the guest; thrown away, as the host's own is.
 	[ -z "$debian_guest" ] || disk lab-guest "$root_dir/host.img" snapshot=on
 	# Its size is changed by QEMU's monitor alone.
-	[ -z "$spare" ] || {
-		disk lab-spare "$work/spare.img" cache=writeback
-		qemu+=(-chardev "pipe,id=monitor,path=$work/monitor" -mon chardev=monitor,mode=readline)
-	}
+	[ -z "$spare" ] || disk lab-spare "$work/spare.img" cache=writeback
 	for index in "${!nvdimm_sizes[@]}"; do
 		maxmem=$((maxmem + $(size_mib "${nvdimm_sizes[index]}") + 1024))
 		qemu+=(
@@ -281,8 +280,10 @@ boot()
 		truncate -s "${nvdimm_sizes[index]}" "$nvdimm_dir/$index"
 	done
 	renewed=()
-	rm -f "$work"/{out,control,monitor.in,monitor.out}
-	mkfifo "$work"/{out,control,monitor.in,monitor.out}
+	rm -f "$work"/{out,control,keys,monitor.in,monitor.out}
+	mkfifo "$work"/{out,control,keys,monitor.in,monitor.out}
+	# QEMU would wait for somebody who writes.
+	exec {keys}<>"$work/keys"
 	qemu_arguments "$1"
 	cat "$work/out" &
 	cat_pid=$!
@@ -307,6 +308,7 @@ boot()
 		exit\ *) outcome=${line#exit } && break ;;
 		esac
 	done
+	[ "$outcome" != timeout ] || host_ask
 	# A host that ends by itself has delivered all of its output; others get no such courtesy.
 	case $outcome in
 	[0-9]* | died) timeout 20 tail --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true ;;
@@ -315,8 +317,39 @@ boot()
 	qemu_status=0
 	wait "$pid" 2>/dev/null || qemu_status=$?
 	qemu_pid=
-	exec {control}<&-
+	exec {control}<&- {keys}>&-
 	wait "$cat_pid" || true
+}
+
+# sysrq_ask KEY: asks the host's kernel by its console. Whether it answers.
+sysrq_ask()
+{
+	local answers tries
+
+	answers=$(grep -ac 'sysrq: ' "$console") || true
+	for ((tries = 0; tries < 150; tries++)); do
+		# The key has to come within 5 s after the break, and may overtake it.
+		[ $((tries % 50)) -ne 0 ] || echo "chardev-send-break console" 1<>"$work/monitor.in"
+		[ $((tries % 50)) -ne 1 ] || printf '%s' "$1" >&"$keys"
+		sleep 0.2
+		[ "$(grep -ac 'sysrq: ' "$console")" -eq "$answers" ] || return 0
+	done
+	return 1
+}
+
+# What a host that does not end is doing, into its console: all tasks, and then those that wait for what should not take long. Of
+# one that says nothing any more, its processors.
+host_ask()
+{
+	local key
+
+	# Help is the last thing that it says: it has said all then.
+	for key in 9 t w h; do
+		sysrq_ask "$key" && continue
+		echo "info registers -a" 1<>"$work/monitor.in"
+		timeout 3 cat "$work/monitor.out" >>"$console" || true
+		return
+	done
 }
 
 console_tail()
