@@ -245,7 +245,9 @@ bare_start b1
 dax=$(lab-region 64M)
 wait_region 20 "$dax" Presence online
 pmemlease adopt "$dax" "$(guest uuid b1)" >/dev/null
-like "$(pmemlease lease "$dax" b1)" "Note: .*could not be asked.*org.qemu.guest_agent.0" "a machine without a channel: the lease says so, with the mend"
+like "$(refusal pmemlease lease --size=64G b1)" "None of [0-9]+ regions.*smaller, the biggest of" "none is that big: said of all of them"
+like "$(pmemlease lease --size=32M b1)" "Note: .*could not be asked.*org.qemu.guest_agent.0" "a machine without a channel: the lease says so, with the mend"
+is "$(lease_get "$dax" DomainName)" b1 "the region is the one that has its data"
 like "$(pmemlease doctor)" "b1 could not be asked for region $dax" "and doctor"
 json=$(pmemlease --json evict "$dax" --deadline=1s)
 is "$(jq -r .job.error <<<"$json")" org.pmemlease1.Error.NoGuestAgent "a machine without a channel has no agent"
