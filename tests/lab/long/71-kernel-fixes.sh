@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# lab: --survive --with ../splats --kernel-arg systemd.mask=libvirtd.service --kernel-arg systemd.mask=pmemleased.service
+# lab: --kernel newest --survive --with ../splats --kernel-arg systemd.mask=libvirtd.service --kernel-arg systemd.mask=pmemleased.service
 # lab: --kernel-arg memmap=1G%5G-1+0xefffffff --kernel-arg memhp_default_state=offline
 #
 # The bugs of patches 2 and 5, which no cell of the stale-access matrix is about: there on a kernel without the patches, gone with
-# them. With --kernel newest: whether they are still there.
+# them. By itself: on the newest kernel, whether they are still there.
 # shellcheck source=tests/lab/lib.sh
 . ./lib.sh
 
