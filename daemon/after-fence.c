@@ -295,7 +295,8 @@ static void destroy_done(void *data, int r)
 
 	if (r != 0)
 		log_full(LOG_WARNING, &(LogFields){.domain = d->domain},
-			"libvirt did not destroy domain %s; its process was killed.", d->domain);
+			"libvirt did not destroy domain %s; its process is killed by the fence itself.",
+			d->domain);
 	destroy_free(d);
 }
 

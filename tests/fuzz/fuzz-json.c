@@ -10,11 +10,10 @@
 
 static int marks_dir(void)
 {
-	static char dir[] = "/dev/shm/fuzz-json-XXXXXX";
 	static int fd = -EBADF;
 
-	if (fd < 0 && mkdtemp(dir))
-		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		fd = open(fuzz_dir_new(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	FUZZ_CHECK(fd >= 0);
 	return fd;
 }

@@ -20,7 +20,8 @@
 #define DEVICE "sys/bus/dax/devices/null"
 #define MODULE "sys/module/device_dax"
 
-static char root[] = "/dev/shm/fuzz-sysfs-XXXXXX", sysfs[64];
+static const char *root;
+static char sysfs[64];
 
 static void path_of(char *path, size_t size, const char *name)
 {
@@ -134,7 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *next = text;
 
 	if (!sysfs[0]) {
-		FUZZ_CHECK(mkdtemp(root));
+		root = fuzz_dir_new();
 		(void)snprintf(sysfs, sizeof(sysfs), "%s/sys", root);
 		make_dirs(DEVICE "/");
 		make_dirs(MODULE "/holders/");

@@ -7,6 +7,7 @@
  * complaint, or FUZZ_CHECK: what must hold for any input.
  */
 
+#include <ftw.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +25,31 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			abort();                                                                   \
 		}                                                                                  \
 	} while (0)
+
+static inline _unused_ char *fuzz_dir(void)
+{
+	static char dir[] = "/dev/shm/fuzz-XXXXXX";
+
+	return dir;
+}
+
+static inline _unused_ int fuzz_remove(
+	const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static inline _unused_ void fuzz_clean(void)
+{
+	(void)nftw(fuzz_dir(), fuzz_remove, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* An empty directory, once a target; what ends in a finding leaves it behind. */
+static inline _unused_ const char *fuzz_dir_new(void)
+{
+	FUZZ_CHECK(mkdtemp(fuzz_dir()) && atexit(fuzz_clean) == 0);
+	return fuzz_dir();
+}
 
 /* The input as text; freed by the caller. */
 static inline _unused_ char *fuzz_text(const uint8_t *data, size_t size)
